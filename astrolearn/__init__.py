@@ -1,0 +1,26 @@
+"""Deep-learning estimators for astronomy: scikit-learn's interface, astropy's units and tables."""
+
+from importlib import import_module
+from importlib.metadata import version
+
+__version__ = version("astrolearn")
+
+# Names load on first use (Scientific Python's SPEC 1): torch, skorch, healpy and photutils together take seconds.
+_HOMES = {
+    "PointSourceFinder": "astrolearn.sources.finder",
+    "list_pretrained": "astrolearn.core.weights",
+}
+
+__all__ = ["PointSourceFinder", "__version__", "list_pretrained"]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)
