@@ -1,0 +1,102 @@
+"""Energy bins: reading their edges from users, finding which old bins make up a new one, and weighing them.
+
+Maps, images and transformers all merge bins, and must agree on what a merged exposure or PSF means: the one that a
+source with a typical gamma-ray spectrum sees.
+"""
+
+import astropy.units as u
+import numpy as np
+
+__all__ = ["SPECTRAL_INDEX", "edge_groups", "parse_edges", "power_law_weights"]
+
+SPECTRAL_INDEX = 2.2
+"""Photon index that weighs energies inside a bin; the median of 4FGL-DR2 point sources (Ballet et al. 2020) is 2.2."""
+
+
+def parse_edges(edges, name="energy_edges"):
+    """
+    Edges of contiguous energy bins, in the form they are used inside.
+
+    Parameters
+    ----------
+    edges : `~astropy.units.Quantity`, str or sequence
+        A Quantity (n_energy + 1,), a list of Quantities, a string such as ``"0.3, 1, 3, 10 GeV"``, or a bare sequence
+        of numbers, which are taken in GeV.
+    name : str
+        What to call it in error messages.
+
+    Returns
+    -------
+    `~astropy.units.Quantity`, shape (n_energy + 1,)
+        In the unit given.
+
+    Raises
+    ------
+    `~astropy.units.UnitConversionError`
+        If the unit is not one of energy.
+    ValueError
+        If there are fewer than two edges, or they are not positive, finite and increasing.
+    """
+    if isinstance(edges, str):
+        *numbers, unit = edges.replace(",", " ").split()
+        try:
+            edges = u.Quantity(np.array(numbers, dtype=float), unit)
+        except (TypeError, ValueError):
+            raise ValueError(f'{name}: cannot read {edges!r}; write it as "0.3, 1, 3, 10 GeV"') from None
+    elif not isinstance(edges, u.Quantity) and any(isinstance(edge, (str, u.Quantity)) for edge in np.atleast_1d(edges)):
+        edges = u.Quantity([u.Quantity(edge) for edge in edges])
+    elif getattr(edges, "unit", None) is None:
+        edges = u.Quantity(edges, u.GeV, dtype=float)
+    edges = u.Quantity(edges, dtype=float)
+    if not edges.unit.is_equivalent(u.GeV):
+        raise u.UnitConversionError(f"{name} has the unit {str(edges.unit)!r}, which is not one of energy (GeV)")
+    if edges.ndim != 1 or edges.size < 2:
+        raise ValueError(f"{name} must be one-dimensional with at least two values, not of shape {edges.shape}")
+    if not (np.all(np.isfinite(edges.value)) and edges.value[0] > 0 and np.all(np.diff(edges.value) > 0)):
+        raise ValueError(f"{name} must be positive, finite and increasing: {edges}")
+    return edges
+
+
+def edge_groups(old, new, tolerance=1e-3):
+    """
+    Which old bins make up each new bin.
+
+    Parameters
+    ----------
+    old, new : `~astropy.units.Quantity`
+        Bin edges. Each new edge must be one of the old ones, to a relative ``tolerance``; the new range may be smaller.
+    tolerance : float
+        Relative tolerance. FITS files of single precision keep energies to about 1e-7, but their headers may be rounded.
+
+    Returns
+    -------
+    list of range
+        The old bins in each new bin.
+
+    Raises
+    ------
+    ValueError
+        If a new edge is none of the old ones.
+    """
+    values = new.to_value(old.unit)
+    nearest = np.abs(np.log(old.value[None, :] / values[:, None])).argmin(axis=1)
+    wrong = np.abs(old.value[nearest] / values - 1) > tolerance
+    if wrong.any():
+        raise ValueError(f"cannot merge energy bins: {new[wrong]} are not among the edges of the map, {old}")
+    return [range(first, last) for first, last in zip(nearest[:-1], nearest[1:], strict=True)]
+
+
+def power_law_weights(edges, index=SPECTRAL_INDEX):
+    """
+    Relative photon flux of a power law dN/dE ~ E**-index in each bin, shape (n_energy,), summing to 1.
+
+    Parameters
+    ----------
+    edges : `~astropy.units.Quantity`
+        Bin edges.
+    index : float
+        Photon index, not 1.
+    """
+    integral = edges.value ** (1 - index)
+    weights = np.diff(integral)
+    return weights / weights.sum()
