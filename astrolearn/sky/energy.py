@@ -7,7 +7,9 @@ source with a typical gamma-ray spectrum sees.
 import astropy.units as u
 import numpy as np
 
-__all__ = ["SPECTRAL_INDEX", "edge_groups", "parse_edges", "power_law_weights"]
+from astrolearn.core.inputs import as_quantity
+
+__all__ = ["SPECTRAL_INDEX", "edge_groups", "node_weights", "parse_edges", "power_law_weights"]
 
 SPECTRAL_INDEX = 2.2
 """Photon index that weighs energies inside a bin; the median of 4FGL-DR2 point sources (Ballet et al. 2020) is 2.2."""
@@ -38,18 +40,13 @@ def parse_edges(edges, name="energy_edges"):
         If there are fewer than two edges, or they are not positive, finite and increasing.
     """
     if isinstance(edges, str):
-        *numbers, unit = edges.replace(",", " ").split()
-        try:
-            edges = u.Quantity(np.array(numbers, dtype=float), unit)
-        except (TypeError, ValueError):
-            raise ValueError(f'{name}: cannot read {edges!r}; write it as "0.3, 1, 3, 10 GeV"') from None
-    elif not isinstance(edges, u.Quantity) and any(isinstance(edge, (str, u.Quantity)) for edge in np.atleast_1d(edges)):
-        edges = u.Quantity([u.Quantity(edge) for edge in edges])
-    elif getattr(edges, "unit", None) is None:
-        edges = u.Quantity(edges, u.GeV, dtype=float)
+        *numbers, unit = edges.replace(",", " ").split() or [""]
+        edges = [f"{number} {unit}" for number in numbers]
+    if getattr(edges, "unit", None) is None:
+        edges = as_quantity(list(edges) if np.iterable(edges) else [edges], u.GeV, name)
     edges = u.Quantity(edges, dtype=float)
     if not edges.unit.is_equivalent(u.GeV):
-        raise u.UnitConversionError(f"{name} has the unit {str(edges.unit)!r}, which is not one of energy (GeV)")
+        raise u.UnitConversionError(f"{name} has the unit '{edges.unit}', which does not convert to 'GeV'")
     if edges.ndim != 1 or edges.size < 2:
         raise ValueError(f"{name} must be one-dimensional with at least two values, not of shape {edges.shape}")
     if not (np.all(np.isfinite(edges.value)) and edges.value[0] > 0 and np.all(np.diff(edges.value) > 0)):
@@ -66,7 +63,7 @@ def edge_groups(old, new, tolerance=1e-3):
     old, new : `~astropy.units.Quantity`
         Bin edges. Each new edge must be one of the old ones, to a relative ``tolerance``; the new range may be smaller.
     tolerance : float
-        Relative tolerance. FITS files of single precision keep energies to about 1e-7, but their headers may be rounded.
+        Relative tolerance. FITS files of single precision keep 1e-7, but headers may be rounded.
 
     Returns
     -------
@@ -100,3 +97,43 @@ def power_law_weights(edges, index=SPECTRAL_INDEX):
     integral = edges.value ** (1 - index)
     weights = np.diff(integral)
     return weights / weights.sum()
+
+
+def node_weights(edges, energies, index=SPECTRAL_INDEX):
+    """
+    Weights that average a quantity tabulated at some energies over bins, for a power-law spectrum.
+
+    Parameters
+    ----------
+    edges : `~astropy.units.Quantity`, shape (n_energy + 1,)
+        Bin edges.
+    energies : `~astropy.units.Quantity`, shape (n_node,)
+        Increasing energies of the table, which is taken to be linear in log(energy) between them.
+    index : float
+        Photon index of dN/dE.
+
+    Returns
+    -------
+    array, shape (n_energy, n_node)
+        Each row sums to 1.
+
+    Raises
+    ------
+    ValueError
+        If the bins reach beyond the table (by more than 1 %), or its energies do not increase.
+    """
+    nodes = np.log(energies.to_value(edges.unit))
+    limits = np.log(edges.value)
+    if len(nodes) == 0 or not np.all(np.diff(nodes) > 0):
+        raise ValueError("the energies of the table do not increase")
+    if limits[0] < nodes[0] - 0.01 or limits[-1] > nodes[-1] + 0.01:
+        raise ValueError(f"the energies reach from {energies[0]:.4g} to {energies[-1]:.4g}, "
+                         f"the bins of the map from {edges[0]:.4g} to {edges[-1]:.4g}")
+    # photons per log(energy), at the middles of slices that are thin against both the bins and the table
+    n_slice = 100
+    fraction = (np.arange(n_slice) + 0.5) / n_slice
+    log_energy = limits[:-1, None] + np.diff(limits)[:, None] * fraction
+    photons = np.exp((1 - index) * (log_energy - limits[:-1, None]))
+    photons /= photons.sum(axis=1, keepdims=True)
+    hats = [np.interp(log_energy, nodes, unit_vector) for unit_vector in np.eye(len(nodes))]
+    return np.einsum("nes,es->en", hats, photons)

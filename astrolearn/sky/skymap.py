@@ -14,6 +14,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import registry
 from astropy.nddata import NDData
 from astropy.nddata.mixins.ndio import NDDataRead, NDDataWrite
+from astropy.utils.masked import Masked
 
 from .energy import edge_groups, parse_edges, power_law_weights
 from .psf import RadialPSF
@@ -48,14 +49,36 @@ def frame_name(frame):
 
 
 class _Read(NDDataRead):
-    """Read a map from a file; see `astrolearn.sky.io.read_fits` for the formats and the options."""
+    """
+    Read a map from a file.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        For FITS, those of `astrolearn.sky.read_skymap`.
+    format : str
+        Name of a format in astropy's registry. Default: FITS.
+
+    Returns
+    -------
+    SkyMap
+    """
 
     def __call__(self, *args, format="fits", **kwargs):
         return super().__call__(*args, format=format, **kwargs)
 
 
 class _Write(NDDataWrite):
-    """Write a map to a file; see `astrolearn.sky.io.write_fits` for what is kept."""
+    """
+    Write a map to a file.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        For FITS, those of `astrolearn.sky.write_skymap` after the map.
+    format : str
+        Name of a format in astropy's registry. Default: FITS.
+    """
 
     def __call__(self, *args, format="fits", **kwargs):
         super().__call__(*args, format=format, **kwargs)
@@ -117,9 +140,11 @@ class SkyMap(NDData):
 
     def __init__(self, data, *, unit=u.ct, frame="galactic", nest=False, energy_edges=None, exposure=None,
                  background=None, psf=None, mask=None, meta=None):
+        masked = np.ma.getmask(data)
+        if isinstance(data, Masked):  # np.asarray would drop its mask
+            data, masked = data.unmasked, data.mask
         if isinstance(data, u.Quantity):
             data, unit = data.value, data.unit
-        masked = np.ma.getmask(data)
         data = np.atleast_2d(_native_float(np.ma.getdata(data)))
         if data.ndim != 2 or len(data) == 0:
             raise ValueError(f"a SkyMap has the shape (n_energy, n_pix), not {data.shape}")
@@ -266,9 +291,10 @@ class SkyMap(NDData):
         if value is None:
             return None
         if getattr(value, "unit", None) is not None:
-            if not u.Unit(value.unit).is_equivalent(unit):
-                raise u.UnitConversionError(f"{name} has the unit {str(value.unit)!r}, which is not convertible to '{unit}'")
-            value = u.Quantity(value, dtype=None, copy=None).to_value(unit)
+            value = value if isinstance(value, u.Quantity) else u.Quantity(value)
+            if not value.unit.is_equivalent(unit):
+                raise u.UnitConversionError(f"{name} has the unit '{value.unit}', which does not convert to '{unit}'")
+            value = value.to_value(unit)
         array = _native_float(np.ma.filled(value, np.nan) if np.ma.isMaskedArray(value) else value)
         if array.shape == (self.n_energy,) or array.ndim == 0:
             array = array.reshape(-1, 1)
@@ -350,9 +376,9 @@ class SkyMap(NDData):
         """
         Merge energy bins: counts and background are summed, exposure and PSF averaged.
 
-        The weights of the averages are the photons that a source with dN/dE ~ E**-2.2 sends into each bin (times the
-        mean exposure, for the PSF), so that flux x exposure remains the number of its photons. Bins without energy edges
-        weigh the same. A pixel is masked where it is in any of the merged bins.
+        The weights of the averages are the photons that a source with dN/dE ~ E**-2.2 sends into each bin (for
+        the PSF, times the mean exposure), so that flux x exposure remains the number of its photons. Bins without
+        energy edges weigh the same. A pixel is masked where it is in any of the merged bins.
 
         Parameters
         ----------

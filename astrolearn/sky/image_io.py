@@ -1,0 +1,95 @@
+"""Flat images and counts cubes in FITS files, as `~astropy.nddata.CCDData`.
+
+What a `SkyMap` has as attributes, such an image carries in its ``meta``: ``energy_edges``, and where known
+``background``, ``exposure`` and ``psf``.
+"""
+
+import re
+import warnings
+
+import astropy.units as u
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS, FITSFixedWarning
+
+from .fits_tools import column_unit, header_meta, read_energies
+
+__all__ = ["image_from_hdus"]
+
+_SIP = re.compile(r"(?:[AB]P?_ORDER|[AB]P?_DMAX|[AB]P?_\d+_\d+)$")
+_WCS_KEYWORD = re.compile(r"(?:WCSAXES|WCSNAME|WCSSHAPE|C(?:TYPE|RVAL|RPIX|DELT|UNIT|ROTA)\d+|(?:CD|PC|PV|PS)\d+_\d+"
+                          r"|LONPOLE|LATPOLE|RADE?SYS|RADECSYS|EQUINOX|AXCOLS\d+|INTERP\d+|[AB]P?_.*)$")
+
+
+def image_from_hdus(hdus, *, hdu=None, unit=None):
+    """
+    Read an image, or a cube with energy first, from an open FITS file.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        The open file.
+    hdu : str or int, optional
+        The extension. Default: the first one with an image.
+    unit : unit, optional
+        Instead of BUNIT; counts if the file says nothing.
+
+    Returns
+    -------
+    `~astropy.nddata.CCDData`
+        2-D, or 3-D with energy first; axes of length 1 are dropped. ``wcs`` is the celestial WCS, or None; ``mask`` is
+        True where the data are not finite; ``meta["energy_edges"]`` holds the edges of the energy bins (or
+        ``meta["energies"]`` the energies) of a cube.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or it has other dimensions.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        If there are SIP distortion coefficients but the CTYPE has no ``-SIP``: they are leftovers (of an image that was
+        since resampled, say) and are ignored, as the SIP convention demands (Shupe et al. 2005). astropy would apply them.
+    """
+    if hdu is None:
+        image = next((candidate for candidate in hdus if candidate.is_image and candidate.header["NAXIS"] >= 2), None)
+    else:
+        image = hdus[hdu] if hdus[hdu].is_image else None
+    if image is None or image.data is None:
+        raise ValueError("no map or image in this file" if hdu is None else f"extension {hdu} is no image")
+    data = image.data
+    edges, energies = read_energies(hdus, image)
+    while data.ndim > (2 if edges is None else 3) and 1 in data.shape[:-2]:  # Stokes and frequency of radio images
+        data = np.squeeze(data, axis=data.shape.index(1))
+    if data.ndim not in {2, 3}:
+        raise ValueError(f"the image has the shape {data.shape}; 2-D, or 3-D with energy first, is needed")
+    dtype = np.float64 if data.dtype.itemsize > 4 else np.float32
+    data = data.astype(dtype, copy=data.dtype != np.dtype(dtype))
+    meta = {key: value for key, value in header_meta(hdus[0].header, image.header).items() if not _WCS_KEYWORD.match(key)}
+    n_energy = data.shape[0] if data.ndim == 3 else 1
+    if edges is not None:
+        if len(edges) != n_energy + 1:
+            raise ValueError(f"the image has {n_energy} planes, but the file {len(edges) - 1} energy bins")
+        meta["energy_edges"] = edges
+    elif energies is not None:
+        meta["energies"] = energies
+    bad = ~np.isfinite(data)
+    if unit is None:
+        unit = column_unit(image.header.get("BUNIT"), u.ct, "the image")
+    return CCDData(data, unit=unit, mask=bad if bad.any() else None, wcs=_celestial_wcs(image.header), meta=meta)
+
+
+def _celestial_wcs(header):
+    """Celestial WCS of a header, or None; without SIP coefficients that the CTYPE does not announce."""
+    leftovers = [key for key in header if _SIP.match(key)]
+    if leftovers and not any(str(header.get(f"CTYPE{axis}", "")).endswith("-SIP") for axis in (1, 2)):
+        warnings.warn("the header has SIP distortion coefficients but its CTYPE has no -SIP; they are ignored",
+                      AstropyUserWarning, stacklevel=4)
+        header = fits.Header([card for card in header.cards if card.keyword not in leftovers])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)  # dates and the like, which say nothing about positions
+        wcs = WCS(header)
+    return wcs.celestial if wcs.has_celestial else None
