@@ -213,7 +213,7 @@ class NetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         )
 
     def _fit_net(self, inputs, targets=None, rng=None):
-        """Train a new network on float32 arrays, dicts of them or a torch dataset; ``rng``: the one ``fit`` uses, if any."""
+        """Train a new network on a float32 array, a dict of arrays or a torch dataset; ``rng`` may seed it."""
         with seeded_torch(self.random_state if rng is None else rng, resolve_device(self.device)):
             self.net_ = self._make_net().fit(inputs, targets)
 

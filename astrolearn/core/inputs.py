@@ -16,9 +16,9 @@ def to_float32(x, unit=None, name="X", *, shape=None, missing="raise"):
 
     Parameters
     ----------
-    x : array-like, `~astropy.units.Quantity`, `~astropy.table.Column`, masked array or `~astropy.nddata.NDData`
-        The data: of any byte order and layout, read-only or not. It is not changed, and the result does not share its
-        memory. A plain array is taken to be in ``unit``.
+    x : array-like, `~astropy.units.Quantity`, masked array, `~astropy.table.Column`, `~astropy.nddata.NDData` or list
+        The data, or a list of data of one shape: of any byte order and layout, read-only or not. They are not changed,
+        and the result does not share their memory. Plain numbers are taken to be in ``unit``.
     unit : unit-like, optional
         The unit of the result. With `None` (default) the data must be dimensionless.
     name : str, optional
@@ -40,23 +40,28 @@ def to_float32(x, unit=None, name="X", *, shape=None, missing="raise"):
         If the unit of ``x`` does not convert to ``unit``.
     ValueError
         If ``x`` is empty, is not made of real numbers, has another shape, or holds infinite, missing (with
-        ``missing="raise"``) or, for float32, too large values.
+        ``missing="raise"``) or too large (for float32) values.
     """
+    if isinstance(x, (list, tuple)) and not _is_plain(x):
+        items = [to_float32(item, unit, f"{name}[{i}]", missing=missing) for i, item in enumerate(x)]
+        if len({item.shape for item in items}) > 1:
+            raise ValueError(f"the items of {name} differ in shape: {', '.join(str(item.shape) for item in items)}")
+        x = np.stack(items)
     values, mask = _split_mask(x)
     values = _strip_unit(values, unit, name)
     _check_shape(values, shape, name)
-    values = values.astype(float)
+    with np.errstate(over="ignore"):
+        values = np.array(values, dtype=np.float32, order="C")
     values[np.broadcast_to(mask, values.shape)] = np.nan
+    n_infinite = np.isinf(values).sum()
+    if n_infinite:
+        raise ValueError(f"{name} has {n_infinite} values that are infinite or too large for float32")
     absent = np.isnan(values)
-    if absent.any():
-        if missing == "raise":
-            raise ValueError(f"{name} has {absent.sum()} missing values (NaN or masked) of {values.size}")
-        if missing != "keep":
-            values[absent] = missing
-    too_large = ~absent & ~(np.abs(values) <= np.finfo(np.float32).max)
-    if too_large.any():
-        raise ValueError(f"{name} has {too_large.sum()} values that are infinite or too large for float32")
-    return values.astype(np.float32, order="C")
+    if missing == "raise" and absent.any():
+        raise ValueError(f"{name} has {absent.sum()} missing values (NaN or masked) of {values.size}")
+    if missing not in ("raise", "keep"):
+        values[absent] = missing
+    return values
 
 
 def as_quantity(value, unit, name):
@@ -101,6 +106,13 @@ def as_quantity(value, unit, name):
     return u.Quantity(plain, unit)
 
 
+def _is_plain(x):
+    """Whether a list can be left to numpy, which drops the units and masks of what is in it."""
+    if isinstance(x, (list, tuple)):
+        return all(_is_plain(item) for item in x)
+    return not isinstance(x, (u.Quantity, Masked, np.ma.MaskedArray, NDData))
+
+
 def _split_mask(x):
     """Data with their unit, and where they are masked: NumPy drops the mask of each of these kinds without a word."""
     if isinstance(x, NDData):
@@ -110,16 +122,14 @@ def _split_mask(x):
         return x.unmasked, x.mask
     if isinstance(x, np.ma.MaskedArray):
         unit = getattr(x, "unit", None)
-        return (x.data if unit is None else u.Quantity(x.data, unit, subok=True, copy=False)), np.ma.getmaskarray(x)
+        data = np.ma.getdata(x, subok=False)
+        return (data if unit is None else u.Quantity(data, unit, subok=True, copy=False)), np.ma.getmaskarray(x)
     return x, False
 
 
 def _strip_unit(values, unit, name):
     """Plain values in ``unit``; those without a unit are in it already."""
     own = getattr(values, "unit", None)
-    if own is None and isinstance(values, (list, tuple)) and any(isinstance(item, u.Quantity) for item in values):
-        values = u.Quantity(values)
-        own = values.unit
     if own is not None:
         target = u.dimensionless_unscaled if unit is None else u.Unit(unit)
         try:

@@ -1,0 +1,68 @@
+import os
+from functools import partial
+
+import joblib
+import numpy as np
+import pytest
+import torch
+
+from astrolearn.core.parallel import map_batches
+
+
+def _scale(factor, batch):
+    return factor * batch
+
+
+def _process_and_threads(batch):
+    return os.getpid(), torch.get_num_threads()
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, 2])
+def test_results_come_in_order(n_jobs):
+    batches = [np.full(3, i) for i in range(5)]
+    results = list(map_batches(partial(_scale, 2), batches, n_jobs))
+    np.testing.assert_array_equal(results, 2 * np.array(batches))
+
+
+def test_one_job_stays_in_this_process_and_reads_batches_as_it_goes():
+    read = []
+
+    def batches():
+        for i in range(4):
+            read.append(i)
+            yield i
+
+    results = map_batches(partial(_scale, 1), batches(), n_jobs=1)
+    assert next(results) == 0
+    assert len(read) < 4
+    assert list(results) == [1, 2, 3]
+    assert {process for process, _ in map_batches(_process_and_threads, [0, 1])} == {os.getpid()}
+
+
+def test_workers_run_one_torch_thread_each():
+    results = list(map_batches(_process_and_threads, range(4), n_jobs=2))
+    assert os.getpid() not in {process for process, _ in results}
+    assert {threads for _, threads in results} == {1}
+
+
+def test_joblib_configuration_decides_where_no_number_is_given():
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        processes = {process for process, _ in map_batches(_process_and_threads, range(4))}
+    assert os.getpid() not in processes
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1])
+def test_moves_to_a_dask_cluster_unchanged(n_jobs):
+    distributed = pytest.importorskip("distributed", reason="needs dask.distributed")
+    with (
+        distributed.LocalCluster(n_workers=1, host="127.0.0.1", dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        joblib.parallel_config(backend="dask"),
+    ):
+        results = list(map_batches(_process_and_threads, range(4), n_jobs))
+    assert os.getpid() not in {process for process, _ in results}
+
+
+def test_error_reaches_the_caller():
+    with pytest.raises(TypeError):
+        list(map_batches(partial(_scale, 1), [None]))
