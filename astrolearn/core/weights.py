@@ -111,15 +111,18 @@ def load_estimator(path, class_name):
     """
     path = Path(path)
     content, arrays = _read(path)
-    if content["format"] != _FORMAT:
-        raise ValueError(
-            f"{path} was written by astrolearn {content['version']}; this is {__version__}, too old for it"
-        )
-    if content["class"] != class_name:
-        raise ValueError(f"{path} holds a {content['class']}, not a {class_name}")
+    if content.get("format") != _FORMAT:
+        raise ValueError(f"{path} has format {content.get('format')}, which astrolearn {__version__} cannot read")
+    if content.get("class") != class_name:
+        raise ValueError(f"{path} holds a {content.get('class')}, not a {class_name}")
     prefix = "network/"
     weights = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
-    return _decode(content["parameters"], arrays), _decode(content["state"], arrays), weights
+    try:
+        parameters = dict(_decode(content["parameters"], arrays))
+        state = dict(_decode(content["state"], arrays))
+        return parameters, state, weights
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a file that astrolearn wrote ({error})") from error
 
 
 def find_pretrained(name, folder=_FOLDER):
@@ -265,16 +268,14 @@ def _read(path):
         raise FileNotFoundError(f"there is no file {path}")
     try:
         with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(_KEY)
+            text = (file.metadata() or {}).get(_KEY, "null")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        content = None if text is None else json.loads(text)
-        sha256 = None if content is None else content.pop("sha256")
-    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is not a whole weight file: it is damaged, truncated or of another kind ({error})"
-        ) from error
-    if content is None:
+        content = json.loads(text)
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a whole weight file, but damaged, truncated or foreign ({error})") from error
+    if not isinstance(content, dict) or "sha256" not in content:
         raise ValueError(f"{path} is a safetensors file, but not one that astrolearn wrote")
+    sha256 = content.pop("sha256")
     if sha256 != _digest(content, arrays):
         raise ValueError(f"{path} is damaged: its contents do not match its SHA-256")
     return content, arrays
