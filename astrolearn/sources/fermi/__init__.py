@@ -1,8 +1,11 @@
 """Simulated Fermi-LAT skies: instrument response, diffuse emission, source populations and the simulator."""
 
-from .diffuse import DiffusePerturbation, GalacticTemplate
+from .diffuse import GalacticTemplate
+from .fields import DiffusePerturbation
+from .galactic import GalacticModel
 from .instrument import lat_exposure, lat_psf
 from .population import SourcePopulation
 from .simulation import LATSkySimulator
 
-__all__ = ["DiffusePerturbation", "GalacticTemplate", "LATSkySimulator", "SourcePopulation", "lat_exposure", "lat_psf"]
+__all__ = ["DiffusePerturbation", "GalacticModel", "GalacticTemplate", "LATSkySimulator", "SourcePopulation",
+           "lat_exposure", "lat_psf"]

@@ -5,21 +5,21 @@ needs two versions of it: the one that the photons follow, and the one that the 
 `DiffusePerturbation` makes the first from the second.
 """
 
-import numbers
-from dataclasses import dataclass
-
 import healpy as hp
 import numpy as np
 from astropy.io import fits
 from astropy.utils.data import download_file
 from scipy.ndimage import map_coordinates
 
+from .galactic import GalacticModel
 from .spectra import bin_integrals
 
-__all__ = ["OFFICIAL_URL", "DiffusePerturbation", "GalacticTemplate", "isotropic_counts", "random_field"]
+__all__ = ["OFFICIAL_URL", "GalacticTemplate", "isotropic_counts"]
 
 OFFICIAL_URL = "https://fermi.gsfc.nasa.gov/ssc/data/analysis/software/aux/4fgl/gll_iem_v07.fits"
 """The Galactic model of the 4FGL catalogues at the Fermi Science Support Center, 480 MB."""
+
+_SHARP = 0.5  # deg: a coarser grid is sharpened
 
 # Isotropic intensity times E^2.3 [GeV^1.3 / (cm2 s sr)] at the energies of the first row [GeV]: least-squares nodes of
 # iso_P8R3_SOURCE_V3_v1.txt, ..._FRONT_v1.txt, ..._BACK_v1.txt and iso_P8R3_ULTRACLEANVETO_V3_PSF3_v1.txt (Fermi
@@ -62,108 +62,6 @@ def isotropic_counts(edges, exposure, event_type="FRONT+BACK", event_class="SOUR
     return bin_integrals(lambda e: np.exp(np.interp(np.log(e), log_energy, log_iso)) * e**-2.3 * exposure(e), edges)
 
 
-def random_field(nside, spectrum, rng):
-    """
-    A Gaussian random field of unit variance on the sphere.
-
-    Parameters
-    ----------
-    nside : int
-    spectrum : array, shape (lmax + 1,)
-        Angular power C_l; its scale does not matter.
-    rng : `numpy.random.Generator`
-
-    Returns
-    -------
-    complex array
-        Spherical-harmonic coefficients in healpy's order. (`healpy.synalm` draws from numpy's global state.)
-    """
-    lmax = len(spectrum) - 1
-    ell, m = hp.Alm.getlm(lmax)
-    variance = np.sum((2 * np.arange(lmax + 1) + 1) * spectrum) / (4 * np.pi)
-    alm = rng.normal(size=ell.size) + 1j * np.where(m > 0, rng.normal(size=ell.size), 0)
-    return alm * np.sqrt(spectrum[ell] / variance * np.where(m > 0, 0.5, 1.0))
-
-
-@dataclass(frozen=True)
-class DiffusePerturbation:
-    """
-    How far the true diffuse emission may lie from the template that goes with a map.
-
-    Parameters
-    ----------
-    norm : tuple of float, default=(0.7, 1.3)
-        Range of the factor on each component, the isotropic one included.
-    sigma : tuple of float, default=(0.1, 0.2)
-        Range of the rms of a smooth log-normal factor on Galactic components.
-    lmax : int, default=60
-        Multipole up to which the smooth factor has structure (3 deg), with C_l ~ l^-2.
-    clumps : tuple of float, default=(0.0, 0.1)
-        Range of the rms of a log-normal factor of 0.3 to 2 deg size: interstellar clouds that the template lacks, such
-        as those flagged "c" in the LAT catalogues.
-
-    Notes
-    -----
-    The ranges of norm and sigma follow the randomised skies of Panes et al. (2021, A&A 656, A62), whose networks had
-    to work under several interstellar emission models.
-    """
-
-    norm: tuple = (0.7, 1.3)
-    sigma: tuple = (0.1, 0.2)
-    lmax: int = 60
-    clumps: tuple = (0.0, 0.1)
-
-    def __post_init__(self):
-        for name in ("norm", "sigma", "clumps"):
-            value = getattr(self, name)
-            if len(value) != 2 or not all(isinstance(v, numbers.Real) for v in value) or not 0 <= value[0] <= value[1]:
-                raise ValueError(f"{name} must be a range (low, high) of numbers that are not negative, not {value!r}")
-        if self.lmax < 2:
-            raise ValueError(f"lmax must be at least 2, not {self.lmax}")
-
-    def draw_norms(self, names, rng):
-        """One factor per component: a dict."""
-        return {name: rng.uniform(*self.norm) for name in names}
-
-    def draw_fields(self, nside, windows, rng):
-        """
-        Factors on the Galactic emission, one map per beam of mean about 1.
-
-        Clumps are smeared with each bin's own PSF. That the factor and the emission are smeared apart, instead of
-        their product, is exact for structure that is much larger or much smaller than the PSF.
-
-        Parameters
-        ----------
-        nside : int
-        windows : list of arrays, shape (n_bins, lmax + 1)
-            Beam window functions, one array per event type.
-        rng : `numpy.random.Generator`
-
-        Returns
-        -------
-        list of iterators
-            Per event type, one NESTED map (n_pix,) after another for the bins.
-        """
-        ell = np.arange(max(self.lmax, 2) + 1.0)
-        smooth = random_field(nside, np.where(ell > 0, 1 / np.maximum(ell, 1) ** 2, 0), rng)
-        sigma, clumps = rng.uniform(*self.sigma), rng.uniform(*self.clumps)
-        base = sigma * hp.alm2map(smooth, nside, lmax=len(ell) - 1)
-        lmax = len(windows[0][0]) - 1
-        ell = np.arange(lmax + 1.0)
-        # power between 2 deg and 0.3 deg, l^-2.7 as interstellar dust
-        cloud = random_field(nside, np.where(ell > 90, np.maximum(ell, 1) ** -2.7, 0), rng) if lmax > 90 else None
-
-        def maps(beams):
-            for beam in beams:
-                field = base - sigma**2 / 2
-                if cloud is not None and clumps > 0:
-                    detail = clumps * hp.alm2map(hp.almxfl(cloud, beam), nside, lmax=lmax)
-                    field = field + detail - detail.var() / 2
-                yield hp.reorder(np.exp(field), r2n=True)
-
-        return [maps(beams) for beams in windows]
-
-
 class GalacticTemplate:
     """
     Galactic diffuse emission from a FITS cube in the format of the official model.
@@ -173,6 +71,9 @@ class GalacticTemplate:
     path : str, path-like or None
         A cube of intensities [1/(cm2 s sr MeV)] on a Galactic plate-carree grid with an ENERGIES table in MeV:
         gll_iem_v07.fits, or a rebinned one. None downloads `OFFICIAL_URL` into astropy's cache.
+    detail : array, shape (n_pix,), or None
+        A RING map of the Galaxy (Galactic frame, any scale) whose structure sharpens a cube coarser than 0.5 deg.
+        None: that of `GalacticModel`, a narrow plane and random clouds.
 
     Raises
     ------
@@ -189,7 +90,8 @@ class GalacticTemplate:
 
     components = ("galactic",)
 
-    def __init__(self, path=None):
+    def __init__(self, path=None, detail=None):
+        self._detail = None if detail is None else np.asarray(detail, dtype=float)
         if path is None:
             path = download_file(OFFICIAL_URL, cache=True, show_progress=False)
         with fits.open(path) as hdus:
@@ -236,20 +138,47 @@ class GalacticTemplate:
 
         Returns
         -------
-        dict of arrays, shape (n_bins, n_pix)
-            Photons per sr at the pixel centres of a RING map in Galactic coordinates, per component.
+        dict of tuples (level, maps)
+            For the one component, ``level`` (n_bins,) times ``maps`` (n_bins, n_pix): photons per sr at the pixel
+            centres of a RING map in Galactic coordinates.
         """
         def planes(energy):
             out = [[self._plane(e) * exposure(e) for e in row] for row in energy]
             return np.moveaxis(np.array(out), (0, 1), (-2, -1))
 
-        lon, lat = hp.pix2ang(nside, np.arange(hp.nside2npix(nside)), lonlat=True)
-        n_lon = self._cube.shape[2]
-        x = ((lon - self._origin[1]) / self._step[1] + self._zero[1]) % n_lon + 1
-        y = (lat - self._origin[0]) / self._step[0] + self._zero[0]
-        maps = []
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
-            image = bin_integrals(planes, np.array([low, high]))[..., 0]
-            image = np.concatenate([image[:, -1:], image, image[:, :1]], axis=1)
-            maps.append(map_coordinates(image, [y, x], order=1, mode="nearest"))
-        return {"galactic": np.array(maps, dtype=np.float32)}
+        # a coarse grid is sharpened on a map that resolves it, then averaged over the pixels asked for
+        fine = nside if self.resolution <= _SHARP else max(nside, 256)
+        lon, lat = hp.pix2ang(fine, np.arange(hp.nside2npix(fine)), lonlat=True)
+        grid = np.array([(lat - self._origin[0]) / self._step[0] + self._zero[0],
+                         ((lon - self._origin[1]) / self._step[1] + self._zero[1]) % self._cube.shape[2]])
+        maps = np.array([_interpolate(bin_integrals(planes, edges[i:i + 2])[..., 0], grid)
+                         for i in range(len(edges) - 1)])
+        if self.resolution > _SHARP:
+            maps *= self._sharpening(edges, exposure, fine, grid)
+        return {"galactic": (np.ones(len(maps)), np.array([hp.ud_grade(m, nside) for m in maps]))}
+
+    def _sharpening(self, edges, exposure, nside, grid):
+        """Finer structure relative to its own average on the cube's grid: (n_bins or 1, n_pix), RING."""
+        if self._detail is None:
+            detail = sum(level[:, None] * maps for level, maps in GalacticModel().counts(edges, exposure, nside).values())
+        else:
+            detail = hp.ud_grade(self._detail, nside)[None]
+        shape = self._cube.shape[1:]
+        row, column = np.rint(grid).astype(int)
+        cell = np.clip(row, 0, shape[0] - 1) * shape[1] + column % shape[1]
+        number = np.bincount(cell, minlength=shape[0] * shape[1])
+        factors = []
+        for m in detail:
+            total = np.bincount(cell, m, minlength=number.size)
+            # cells at the poles are too slim to hold a pixel; nothing there needs sharpening
+            mean = np.where(number > 0, total / np.maximum(number, 1), m.mean())
+            coarse = _interpolate(mean.reshape(shape), grid)
+            polar = np.abs(row - self._zero[0]) > 0.45 * shape[0]
+            factors.append(np.where(polar, 1, np.clip(m / coarse, 0.2, 5)))
+        return np.array(factors)
+
+
+def _interpolate(image, grid):
+    """Bilinear interpolation of an all-sky image at rows and columns, around the seam in longitude."""
+    image = np.concatenate([image, image[:, :1]], axis=1)
+    return map_coordinates(image, grid, order=1, mode="nearest")

@@ -13,7 +13,9 @@ from astropy.wcs import WCS
 
 from astrolearn.sky import SkyMap
 
-from .diffuse import DiffusePerturbation, GalacticTemplate, isotropic_counts
+from .diffuse import GalacticTemplate, isotropic_counts
+from .fields import DiffusePerturbation, smear
+from .galactic import GalacticModel
 from .instrument import check_energy_edges, exposure_shape, lat_psf, mean_exposure
 from .population import SourcePopulation
 from .significance import AsimovSignificance
@@ -24,6 +26,7 @@ __all__ = ["LATSkySimulator"]
 # The effective area of UltracleanVeto events (zenith angle < 90 deg) relative to SOURCE (< 105 deg): all-sky mean of
 # the 2-20 GeV exposure of the NPTFit data set (413 weeks, PSF3) over that of `lat_exposure`.
 _ACCEPTANCE = {"SOURCE": 1.0, "ULTRACLEANVETO": 0.75}
+_IMAGE_NSIDE = 256  # the diffuse emission of images is interpolated from maps of 0.23 deg
 _PHOTON_BLOCK = 1_000_000  # photons placed at a time: bounds the memory
 
 
@@ -46,7 +49,7 @@ class LATSkySimulator:
         The cleaner class has three quarters of the effective area and fewer cosmic rays.
     diffuse : str, path-like, object or None
         Galactic emission: path of a cube like gll_iem_v07.fits, or an object with ``components`` and ``counts`` like
-        `~astrolearn.sources.fermi.diffuse.GalacticTemplate`.
+        `GalacticTemplate`, which also downloads the official cube. None: `GalacticModel`, which needs no file.
     perturb : `DiffusePerturbation` or None
         How the true diffuse emission differs from the template; the default draws it anew for every sky. None: the
         template is exact.
@@ -79,6 +82,8 @@ class LATSkySimulator:
         self.years = float(years)
         self.event_type = event_type
         self.event_class = event_class
+        if diffuse is None:
+            diffuse = GalacticModel()
         self.diffuse = diffuse if hasattr(diffuse, "counts") else GalacticTemplate(diffuse)
         self.perturb = perturb
         self.population = population
@@ -107,9 +112,9 @@ class LATSkySimulator:
         windows = self._psf[event_type].beam_window(lmax)
         per_pixel = shape * hp.nside2pixarea(nside)
         components = {}
-        for name, maps in self.diffuse.counts(edges, mean, nside).items():
-            smeared = [smear(intensity, window) for intensity, window in zip(maps, windows, strict=True)]
-            components[name] = np.array([hp.reorder(m, r2n=True) for m in smeared], dtype=np.float32) * per_pixel
+        for name, (level, maps) in self.diffuse.counts(edges, mean, nside).items():
+            smeared = hp.reorder(smear(maps, windows), r2n=True)
+            components[name] = np.float32(level)[:, None] * smeared * per_pixel
         isotropic = isotropic_counts(edges, mean, event_type, self.event_class)
         components["isotropic"] = isotropic[:, None].astype(np.float32) * per_pixel
         unresolved = np.zeros_like(isotropic)
@@ -291,7 +296,7 @@ class LATSkySimulator:
             raise ValueError(f"shape {shape} and pixel_scale {pixel_scale} must be positive, with two axes")
         wcs = _image_wcs(center.galactic, shape, scale, projection)
         rng = np.random.default_rng(seed := self._seeds(1, random_state)[0])
-        nside = 512 if scale < 0.2 else 256
+        nside = _IMAGE_NSIDE
         grid = wcs.pixel_to_world(*np.meshgrid(np.arange(shape[1]), np.arange(shape[0])))
         area = _pixel_area(wcs, shape)
         sources = self._draw_sources(rng)
@@ -330,29 +335,6 @@ class LATSkySimulator:
                 meta["background"] = on_grid(expected["background"]).astype(np.float32)
             images[event_type] = CCDData(data, unit=u.ct, wcs=wcs, meta=meta)
         return images[self.event_type] if isinstance(self.event_type, str) else images
-
-
-def smear(intensity, window):
-    """
-    Convolve a RING map with a beam, without ringing below zero.
-
-    Parameters
-    ----------
-    intensity : array, shape (n_pix,)
-        Not negative.
-    window : array, shape (lmax + 1,)
-        Beam window function.
-
-    Returns
-    -------
-    array, shape (n_pix,)
-        Where the beam is narrower than the pixels, a sharp plane rings; the result is kept within the smallest
-        intensity of the map and its largest.
-    """
-    lmax = len(window) - 1
-    alm = hp.almxfl(hp.map2alm(intensity.astype(float), lmax=lmax, iter=1), window)
-    smeared = hp.alm2map(alm, hp.get_nside(intensity), lmax=lmax)
-    return np.clip(smeared, intensity.min(), intensity.max())
 
 
 def _polar(r, rng):
