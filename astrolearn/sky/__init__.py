@@ -3,18 +3,27 @@
 from .events import bin_events
 from .healpix_io import read_skymap, write_skymap
 from .io import as_map, read_map
+from .matching import Match, match, source_coords
 from .psf import RadialPSF
+from .regions_io import to_regions
 from .responses import read_exposure, read_psf
 from .skymap import SkyMap
+from .transformers import EnergyRebinner, RegionMask
 
 __all__ = [
+    "EnergyRebinner",
+    "Match",
     "RadialPSF",
+    "RegionMask",
     "SkyMap",
     "as_map",
     "bin_events",
+    "match",
     "read_exposure",
     "read_map",
     "read_psf",
     "read_skymap",
+    "source_coords",
+    "to_regions",
     "write_skymap",
 ]

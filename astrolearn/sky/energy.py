@@ -4,12 +4,14 @@ Maps, images and transformers all merge bins, and must agree on what a merged ex
 source with a typical gamma-ray spectrum sees.
 """
 
+from itertools import pairwise
+
 import astropy.units as u
 import numpy as np
 
 from astrolearn.core.inputs import as_quantity
 
-__all__ = ["SPECTRAL_INDEX", "edge_groups", "node_weights", "parse_edges", "power_law_weights"]
+__all__ = ["SPECTRAL_INDEX", "edge_groups", "merge", "merge_psf", "node_weights", "parse_edges", "power_law_weights"]
 
 SPECTRAL_INDEX = 2.2
 """Photon index that weighs energies inside a bin; the median of 4FGL-DR2 point sources (Ballet et al. 2020) is 2.2."""
@@ -80,7 +82,65 @@ def edge_groups(old, new, tolerance=1e-3):
     wrong = np.abs(old.value[nearest] / values - 1) > tolerance
     if wrong.any():
         raise ValueError(f"cannot merge energy bins: {new[wrong]} are not among the edges of the map, {old}")
-    return [range(first, last) for first, last in zip(nearest[:-1], nearest[1:], strict=True)]
+    if np.any(np.diff(nearest) == 0):
+        raise ValueError(f"cannot merge energy bins: {new} has the same edge of the map twice, {old}")
+    return [range(first, last) for first, last in pairwise(nearest)]
+
+
+def merge(array, groups, weights=None):
+    """
+    Merge energy bins of an array.
+
+    Parameters
+    ----------
+    array : array or `~astropy.units.Quantity`, shape (n_energy, ...)
+        Values per bin. A bool array, a mask, is true where it is in any of the merged bins.
+    groups : list of sequences of int
+        The consecutive old bins of each new one.
+    weights : array, shape (n_energy,), optional
+        Weights of an average. Default: the sum.
+
+    Returns
+    -------
+    array or `~astropy.units.Quantity`, shape (len(groups), ...)
+        Of the same type; a view of ``array`` if there is nothing to merge.
+    """
+    if all(len(group) == 1 for group in groups):
+        return array[groups[0][0]:groups[-1][0] + 1]
+    slices = [slice(group[0], group[-1] + 1) for group in groups]
+    if array.dtype == bool:
+        merged = [array[s].any(axis=0) for s in slices]
+    elif weights is None:
+        merged = [array[s].sum(axis=0) for s in slices]
+    else:
+        merged = [np.tensordot((weights[s] / weights[s].sum()).astype(array.dtype), array[s], 1) for s in slices]
+    return np.stack(merged)
+
+
+def merge_psf(psf, groups, weights, exposure=None):
+    """
+    Merge energy bins of a PSF.
+
+    Parameters
+    ----------
+    psf : RadialPSF
+        PSF of the old bins.
+    groups : list of sequences of int
+        The old bins of each new one.
+    weights : array, shape (n_energy,)
+        Relative photon fluxes of a source in the old bins.
+    exposure : array or `~astropy.units.Quantity`, shape (n_energy, ...), optional
+        Exposure; its mean multiplies the weights.
+
+    Returns
+    -------
+    RadialPSF
+    """
+    if exposure is not None:
+        mean = np.array([np.mean(np.asarray(row), dtype=float) for row in exposure])
+        # never nothing, so that a bin without exposure still has a PSF
+        weights = weights * mean.clip(min=max(mean.max(), 1) * 1e-9)
+    return psf.combine(groups, weights)
 
 
 def power_law_weights(edges, index=SPECTRAL_INDEX):

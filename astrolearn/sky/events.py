@@ -128,7 +128,8 @@ def _values(table, columns, name, unit=None):
     if default is not None:
         column = u.Quantity(column, getattr(column, "unit", None) or default)
         if not column.unit.is_equivalent(default):
-            raise u.UnitConversionError(f"column {name} has the unit '{column.unit}', which does not convert to '{default}'")
+            raise u.UnitConversionError(
+                f"column {name} has the unit '{column.unit}', which does not convert to '{default}'")
         column = column.to_value(unit or default)
     values = np.asarray(column)
     if not np.all(np.isfinite(values)):

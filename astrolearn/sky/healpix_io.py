@@ -1,9 +1,9 @@
 """HEALPix maps in FITS files, in the dialects of gamma-ray astronomy.
 
 fermitools (``gtbin`` HPX, ``gtexpcube2``), gammapy (GADF), GALPROP and healpy agree that a map is a table with a column
-per energy bin and disagree on nearly all names. Their conventions are listed in the Data Formats for Gamma-ray Astronomy
-(https://gamma-astro-data-formats.readthedocs.io, "HEALPix sky maps"). Files are written in the fermitools form; what it
-has no place for goes to further extensions.
+per energy bin and disagree on nearly all names. Their conventions are listed in the "Data formats for gamma-ray
+astronomy" (https://gamma-astro-data-formats.readthedocs.io, "HEALPix sky maps"). Files are written in the fermitools
+form; what it has no place for goes to further extensions.
 """
 
 import json
@@ -82,7 +82,10 @@ def read_skymap(path, *, hdu=None, column=None, frame=None, energy_edges=None, u
             text = table.columns[names[0]].unit if names else None
             unit = column_unit(text or table.header.get("BUNIT"), default, "the map")
         edges, energies = read_energies(hdus, table)
-        data = layout.fill_sparse(table, 1 if edges is None else len(edges) - 1) if layout.sparse else layout.fill(table, names)
+        if layout.sparse:
+            data = layout.fill_sparse(table, 1 if edges is None else len(edges) - 1)
+        else:
+            data = layout.fill(table, names)
         meta = header_meta(hdus[0].header, table.header)
         if energies is not None:
             meta["energies"] = energies
@@ -185,7 +188,8 @@ class _Layout:
         if scheme == "IMPLICIT":
             self.pixel_column = None
         elif self.pixel_column is None:
-            raise ValueError(f"INDXSCHM is {scheme}, but there is no column PIX; there are {', '.join(table.columns.names)}")
+            there = ", ".join(table.columns.names)
+            raise ValueError(f"INDXSCHM is {scheme}, but there is no column PIX; there are {there}")
         if "NSIDE" in header:
             self.nside = int(header["NSIDE"])
         elif "ORDER" in header:
@@ -202,7 +206,7 @@ class _Layout:
 
     def _check(self, pixels):
         pixels = pixels.astype(np.int64)
-        if pixels.size and not (0 <= pixels.min() and pixels.max() < self.n_pix):
+        if pixels.size and (pixels.min() < 0 or pixels.max() >= self.n_pix):
             raise ValueError(f"{self.pixel_column} has pixels beyond those of NSIDE {self.nside}")
         return pixels
 
@@ -230,7 +234,7 @@ class _Layout:
         if self.region:
             disk = re.fullmatch(r"DISK\(([^,]+),([^,]+),([^,]+)\)", self.region)
             if not disk:
-                raise ValueError(f"the region {self.region} of a sparse map is not understood; only DISK(lon,lat,radius) is")
+                raise ValueError(f"the region {self.region} of a sparse map is not DISK(lon,lat,radius)")
             lon, lat, radius = map(float, disk.groups())
             centre = hp.ang2vec(lon, lat, lonlat=True)
             outside = np.ones(self.n_pix, dtype=bool)

@@ -51,8 +51,9 @@ def image_from_hdus(hdus, *, hdu=None, unit=None):
     Warns
     -----
     `~astropy.utils.exceptions.AstropyUserWarning`
-        If there are SIP distortion coefficients but the CTYPE has no ``-SIP``: they are leftovers (of an image that was
-        since resampled, say) and are ignored, as the SIP convention demands (Shupe et al. 2005). astropy would apply them.
+        If there are SIP distortion coefficients but the CTYPE has no ``-SIP``: they are leftovers (of an image that
+        was since resampled, say) and are ignored, as the SIP convention demands (Shupe et al. 2005); astropy's WCS
+        would apply them.
     """
     if hdu is None:
         image = next((candidate for candidate in hdus if candidate.is_image and candidate.header["NAXIS"] >= 2), None)
@@ -68,7 +69,8 @@ def image_from_hdus(hdus, *, hdu=None, unit=None):
         raise ValueError(f"the image has the shape {data.shape}; 2-D, or 3-D with energy first, is needed")
     dtype = np.float64 if data.dtype.itemsize > 4 else np.float32
     data = data.astype(dtype, copy=data.dtype != np.dtype(dtype))
-    meta = {key: value for key, value in header_meta(hdus[0].header, image.header).items() if not _WCS_KEYWORD.match(key)}
+    meta = header_meta(hdus[0].header, image.header)
+    meta = {key: value for key, value in meta.items() if not _WCS_KEYWORD.match(key)}
     n_energy = data.shape[0] if data.ndim == 3 else 1
     if edges is not None:
         if len(edges) != n_energy + 1:

@@ -16,13 +16,13 @@ from astropy.nddata import NDData
 from astropy.nddata.mixins.ndio import NDDataRead, NDDataWrite
 from astropy.utils.masked import Masked
 
-from .energy import edge_groups, parse_edges, power_law_weights
+from .energy import edge_groups, merge, merge_psf, parse_edges, power_law_weights
 from .psf import RadialPSF
 
 __all__ = ["SkyMap", "frame_name"]
 
-_FRAMES = {name: "galactic" for name in ("galactic", "gal", "g")}
-_FRAMES |= {name: "icrs" for name in ("icrs", "fk5", "equatorial", "equ", "cel", "celestial", "c", "q", "j2000")}
+_FRAMES = dict.fromkeys(("galactic", "gal", "g"), "galactic")
+_FRAMES |= dict.fromkeys(("icrs", "fk5", "equatorial", "equ", "cel", "celestial", "c", "q", "j2000"), "icrs")
 
 _EXPOSURE_UNIT = u.cm**2 * u.s
 
@@ -410,28 +410,22 @@ class SkyMap(NDData):
 
         weights = np.ones(self.n_energy) if self.energy_edges is None else power_law_weights(self.energy_edges)
 
-        def select(array, merge):
-            if array is None or array.ndim == 1 or len(array) == 1:
-                return array
-            if len(flat) == len(groups):  # nothing to merge: a view, not a copy
-                return array[flat[0]:flat[-1] + 1]
-            return np.array([merge(array, group) for group in groups])
+        def every_bin(array):
+            return np.broadcast_to(array, (self.n_energy, array.shape[-1]))
 
-        def average(array, group):
-            return np.tensordot(weights[group] / weights[group].sum(), array[group], 1).astype(array.dtype)
-
-        changes = {"exposure": select(self._exposure, average), "background": self._background,
-                   "mask": select(self.mask, lambda array, group: array[group].any(axis=0))}
+        changes = {}
+        if self.mask is not None and self.mask.ndim == 2:
+            changes["mask"] = merge(self.mask, groups)
         if self._background is not None:
-            full = np.broadcast_to(self._background, (self.n_energy, self._background.shape[1]))
-            changes["background"] = select(full, lambda array, group: array[group].sum(axis=0))
+            changes["background"] = merge(every_bin(self._background), groups)
+        if self._exposure is not None:
+            changes["exposure"] = merge(every_bin(self._exposure), groups, weights)
         if self.energy_edges is not None:
-            changes["energy_edges"] = self.energy_edges[[g[0] for g in groups] + [flat[-1] + 1]]
+            changes["energy_edges"] = self.energy_edges[[group[0] for group in groups] + [flat[-1] + 1]]
         if self.psf is not None:
-            # at least 1 cm2 s, which is nothing, so that a bin without any exposure has a PSF, too
-            exposure = 1 if self._exposure is None else self._exposure.mean(axis=1, dtype=float).clip(min=1)
-            changes["psf"] = self.psf.combine(groups, weights * exposure)
-        return self._with(select(self.data, lambda array, group: array[group].sum(axis=0)), **changes)
+            exposure = None if self._exposure is None else every_bin(self._exposure)
+            changes["psf"] = merge_psf(self.psf, groups, weights, exposure)
+        return self._with(merge(self.data, groups), **changes)
 
     @classmethod
     def from_events(cls, events, energy_edges, nside, **options):
