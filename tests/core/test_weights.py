@@ -158,7 +158,7 @@ def test_safetensors_file_of_others(tmp_path, metadata, message):
         {"format": 1, "class": "Finder", "parameters": {"dict": {}}, "state": {"call": "print"}},
         {"format": 1, "class": "Finder", "parameters": {"array": "absent"}, "state": {"dict": {}}},
         {"format": 1, "class": "Finder", "parameters": {"quantity": 1, "unit": "quark"}, "state": {"dict": {}}},
-        {"format": 1, "class": "Finder", "parameters": {"scalar": 1, "dtype": "O,O"}, "state": {"dict": {}}},
+        {"format": 1, "class": "Finder", "parameters": {"scalar": "x", "dtype": "f4"}, "state": {"dict": {}}},
     ],
 )
 def test_forged_file_with_a_right_checksum(tmp_path, content):
