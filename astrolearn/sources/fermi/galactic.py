@@ -35,16 +35,17 @@ _ENERGY = np.array([
     0.08446, 0.1427, 0.241, 0.407, 0.6875, 1.161, 1.961, 3.313, 4.306, 7.273, 12.28, 20.75, 59.2, 168.9, 481.9, 814, 2000,
 ])
 _INTENSITY = {
-    "gas": (3.123, 6.753, 12.89, 19.74, 26.63, 31.96, 32.99, 31.87, 31.02, 27.83, 24.59, 22.73, 22.24, 23.78, 19.76, 17.51, 13.66),
-    "ring": (0.2981, 0.9545, 2.262, 4.002, 6.192, 8.428, 9.848, 10.7, 10.88, 10.58, 10.41, 10.64, 12.09, 14.51, 18.8, 21.21, 25.35),
-    "inverse_compton": (4.239, 5.947, 8.133, 10.48, 13.1, 15.42, 16.67, 17.56, 17.93, 17.17, 15.82, 14.71, 12.37, 9.407, 4.875, 3.01, 0.1505),
-    "bubbles": (0, 0, 0, 0, 0, 0, 0.1799, 0.3975, 0.5292, 0.6061, 0.6613, 0.703, 0.8512, 1.102, 1.39, 1.521, 1.746),
+    "gas": (3.371, 7.749, 15.2, 23.6, 32.23, 39.13, 40.65, 39.39, 38.34, 34.17, 29.75, 27.04, 25.48, 26.31, 21.17, 18.8, 14.73),
+    "ring": (0.06673, 0.321, 0.8053, 1.476, 2.425, 3.584, 4.612, 5.485, 5.769, 6.156, 6.716, 7.371, 8.989, 11.05, 15.08, 16.79, 19.72),
+    "inverse_compton": (4.223, 5.585, 7.283, 9.137, 11.27, 12.94, 14.12, 15.19, 15.69, 15.24, 14.31, 13.58, 11.96, 9.7, 5.822, 4.291, 1.664),
+    "bubbles": (0, 0, 0, 0, 0, 0.16, 0.3169, 0.4622, 0.5561, 0.6219, 0.698, 0.793, 1.132, 1.723, 2.748, 3.382, 4.471),
 }  # fmt: skip
 
-# Angular power of ln(gll_iem_v07 / this model) at |b| > 20 deg: C_l = 4e-4 (l / 20)^-2.7 from l = 7 to 100, and 1.5
-# times its amplitude in the plane; the slope continues to 0.3 deg in the templates that follow dust. The gas alone
-# needs the contrast that the smooth components dilute.
-_POWER, _POWER_SLOPE, _POWER_FLAT, _PLANE_CONTRAST = 5.5e-4, -2.7, 7, 0.5
+# Angular power of ln(gll_iem_v07 / this model without structure) at |b| > 20 deg: C_l = 4e-4 (l / 20)^-2.7 from l = 7
+# to 100, and 2.2 times that in the plane; the slope continues to 0.3 deg in templates that follow dust. The gas is
+# three quarters of the emission at high latitude and nine tenths in the plane, so its own contrast is higher: 7e-4,
+# and 1.25 times the amplitude in the plane.
+_POWER, _POWER_SLOPE, _POWER_FLAT, _PLANE_CONTRAST = 7e-4, -2.7, 7, 0.25
 
 
 def _emissivities(x, y, z):

@@ -96,20 +96,20 @@ class _Place:
 _AGN = _Counts(405 / _HIGH_LATITUDE, 1e-9, faint=1.0, bright=1.15, knee=1e-9, brightest=4e-7)
 _ISOTROPIC = _Place(((1.0, None),))
 # Pulsars: the young ones in the plane, the millisecond ones nearly everywhere.
-_YOUNG_PULSARS = _Counts(95, 1e-9, faint=0.35, bright=0.9, knee=1e-8, brightest=1.5e-6)
+_YOUNG_PULSARS = _Counts(95, 1e-9, faint=0.35, bright=1.2, knee=1e-8, brightest=1.5e-6)
 _MILLISECOND_PULSARS = _Counts(90, 1e-9, faint=0.5, bright=1.1, knee=1e-9, brightest=1e-7)
 # Pulsar wind nebulae and supernova remnants, or coincident with one (spp).
 _NEBULAE = _Counts(84, 1e-9, faint=0.5, bright=0.95, knee=3e-9, brightest=1e-7)
 # Unassociated sources of the plane (thin) and of the inner Galaxy (thick), less the expected active galaxies.
 _UNKNOWN_THIN = _Counts(210, 1e-9, faint=0.6, bright=1.9, knee=2e-9, brightest=3e-8)
-_UNKNOWN_THICK = _Counts(380, 5e-10, faint=0.7, bright=2.1, knee=5e-10, brightest=2e-8)
+_UNKNOWN_THICK = _Counts(430, 5e-10, faint=0.7, bright=2.1, knee=5e-10, brightest=2e-8)
 
 _GALACTIC = (
     ("psr", _YOUNG_PULSARS, _Place(((0.75, 0.8), (0.25, 4.0)), 45.0, 0.15)),
     ("psr", _MILLISECOND_PULSARS, _Place(((0.55, 15.0), (0.45, None)), 50.0, 0.4)),
     ("nebula", _NEBULAE, _Place(((0.65, 0.6), (0.35, 3.5)), 45.0, 0.3)),
     ("unk", _UNKNOWN_THIN, _Place(((1.0, 0.7),), 45.0, 0.15)),
-    ("unk", _UNKNOWN_THICK, _Place(((1.0, 6.0),), 45.0, 0.2)),
+    ("unk", _UNKNOWN_THICK, _Place(((1.0, 5.0),), 45.0, 0.2)),
 )
 
 _NEBULA_CLASSES = (("pwn", 0.08), ("snr", 0.30), ("spp", 0.62))  # shares in 4FGL-DR2
