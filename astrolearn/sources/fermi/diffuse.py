@@ -12,7 +12,7 @@ from astropy.utils.data import download_file
 from scipy.ndimage import map_coordinates
 
 from .galactic import GalacticModel
-from .spectra import bin_integrals
+from .spectra import bin_integrals, quadrature
 
 __all__ = ["OFFICIAL_URL", "GalacticTemplate", "isotropic_counts"]
 
@@ -68,9 +68,9 @@ class GalacticTemplate:
 
     Parameters
     ----------
-    path : str, path-like or None
+    path : str or path-like
         A cube of intensities [1/(cm2 s sr MeV)] on a Galactic plate-carree grid with an ENERGIES table in MeV:
-        gll_iem_v07.fits, or a rebinned one. None downloads `OFFICIAL_URL` into astropy's cache.
+        gll_iem_v07.fits, or a rebinned one.
     detail : array, shape (n_pix,), or None
         A RING map of the Galaxy (Galactic frame, any scale) whose structure sharpens a cube coarser than 0.5 deg.
         None: that of `GalacticModel`, a narrow plane and random clouds.
@@ -90,10 +90,8 @@ class GalacticTemplate:
 
     components = ("galactic",)
 
-    def __init__(self, path=None, detail=None):
+    def __init__(self, path, detail=None):
         self._detail = None if detail is None else np.asarray(detail, dtype=float)
-        if path is None:
-            path = download_file(OFFICIAL_URL, cache=True, show_progress=False)
         with fits.open(path) as hdus:
             names = [hdu.name.upper() for hdu in hdus]
             if "ENERGIES" not in names or hdus[0].data is None or hdus[0].data.ndim != 3:
@@ -111,6 +109,11 @@ class GalacticTemplate:
         rows = self._origin[0] + (np.array([0, n_lat - 1]) - self._zero[0]) * self._step[0]
         if np.abs(rows).max() > 90:
             self._origin[0], self._zero[0] = 0.0, (n_lat - 1) / 2
+
+    @classmethod
+    def download(cls):
+        """The official model from `OFFICIAL_URL`, kept in astropy's download cache."""
+        return cls(download_file(OFFICIAL_URL, cache=True))
 
     @property
     def resolution(self):
@@ -142,17 +145,16 @@ class GalacticTemplate:
             For the one component, ``level`` (n_bins,) times ``maps`` (n_bins, n_pix): photons per sr at the pixel
             centres of a RING map in Galactic coordinates.
         """
-        def planes(energy):
-            out = [[self._plane(e) * exposure(e) for e in row] for row in energy]
-            return np.moveaxis(np.array(out), (0, 1), (-2, -1))
-
         # a coarse grid is sharpened on a map that resolves it, then averaged over the pixels asked for
         fine = nside if self.resolution <= _SHARP else max(nside, 256)
         lon, lat = hp.pix2ang(fine, np.arange(hp.nside2npix(fine)), lonlat=True)
         grid = np.array([(lat - self._origin[0]) / self._step[0] + self._zero[0],
                          ((lon - self._origin[1]) / self._step[1] + self._zero[1]) % self._cube.shape[2]])
-        maps = np.array([_interpolate(bin_integrals(planes, edges[i:i + 2])[..., 0], grid)
-                         for i in range(len(edges) - 1)])
+        maps = []
+        for energies, weights in zip(*quadrature(edges), strict=True):
+            image = sum(w * exposure(e) * self._plane(e) for e, w in zip(energies, weights, strict=True))
+            maps.append(_interpolate(image, grid))
+        maps = np.array(maps)
         if self.resolution > _SHARP:
             maps *= self._sharpening(edges, exposure, fine, grid)
         return {"galactic": (np.ones(len(maps)), np.array([hp.ud_grade(m, nside) for m in maps]))}
@@ -160,7 +162,8 @@ class GalacticTemplate:
     def _sharpening(self, edges, exposure, nside, grid):
         """Finer structure relative to its own average on the cube's grid: (n_bins or 1, n_pix), RING."""
         if self._detail is None:
-            detail = sum(level[:, None] * maps for level, maps in GalacticModel().counts(edges, exposure, nside).values())
+            model = GalacticModel().counts(edges, exposure, nside)
+            detail = sum(level[:, None] * maps for level, maps in model.values())
         else:
             detail = hp.ud_grade(self._detail, nside)[None]
         shape = self._cube.shape[1:]

@@ -18,7 +18,8 @@ __all__ = ["GalacticModel"]
 
 _SUN = 8.2  # kpc from the Galactic centre (GRAVITY Collaboration 2019, A&A 625, L10)
 
-# Shapes (kpc), fitted to gll_iem_v07 at 0.9 to 60 GeV on a grid of 1.5 deg folded onto one quadrant.
+# Shapes (kpc), fitted to gll_iem_v07 at 0.9 to 60 GeV on a grid of 1.5 deg folded onto one quadrant: relative least
+# squares, weighted with solid angle and a little more in the plane.
 _GAS_HEIGHT, _GAS_FLARE, _GAS_EDGE, _LOCAL_CAVITY = 0.185, 5.43, 14.36, 0.368
 _RING_RADIUS, _RING_WIDTH, _RING_HEIGHT = 4.28, 1.27, 0.133
 _NUCLEUS_RADIUS, _NUCLEUS = 0.3, 5.4  # its emissivity relative to the ring
@@ -32,13 +33,25 @@ _CLUMPY = ("gas", "ring")
 # All-sky mean intensity of each component times E^2.5 [1e-7 GeV^1.5 / (cm2 s sr)] at the energies [GeV] of the first
 # row: non-negative least squares in each energy of gll_iem_v07; the total is that of the template.
 _ENERGY = np.array([
-    0.08446, 0.1427, 0.241, 0.407, 0.6875, 1.161, 1.961, 3.313, 4.306, 7.273, 12.28, 20.75, 59.2, 168.9, 481.9, 814, 2000,
+    0.08446, 0.1427, 0.241, 0.407, 0.6875, 1.161, 1.961, 3.313, 4.306, 7.273, 12.28, 20.75, 59.2, 168.9, 481.9, 814,
+    2000,
 ])
 _INTENSITY = {
-    "gas": (3.371, 7.749, 15.2, 23.6, 32.23, 39.13, 40.65, 39.39, 38.34, 34.17, 29.75, 27.04, 25.48, 26.31, 21.17, 18.8, 14.73),
-    "ring": (0.06673, 0.321, 0.8053, 1.476, 2.425, 3.584, 4.612, 5.485, 5.769, 6.156, 6.716, 7.371, 8.989, 11.05, 15.08, 16.79, 19.72),
-    "inverse_compton": (4.223, 5.585, 7.283, 9.137, 11.27, 12.94, 14.12, 15.19, 15.69, 15.24, 14.31, 13.58, 11.96, 9.7, 5.822, 4.291, 1.664),
-    "bubbles": (0, 0, 0, 0, 0, 0.16, 0.3169, 0.4622, 0.5561, 0.6219, 0.698, 0.793, 1.132, 1.723, 2.748, 3.382, 4.471),
+    "gas": (
+        3.371, 7.749, 15.2, 23.6, 32.23, 39.13, 40.65, 39.39, 38.34, 34.17, 29.75, 27.04, 25.48, 26.31, 21.17, 18.8,
+        14.73,
+    ),
+    "ring": (
+        0.06673, 0.321, 0.8053, 1.476, 2.425, 3.584, 4.612, 5.485, 5.769, 6.156, 6.716, 7.371, 8.989, 11.05, 15.08,
+        16.79, 19.72,
+    ),
+    "inverse_compton": (
+        4.223, 5.585, 7.283, 9.137, 11.27, 12.94, 14.12, 15.19, 15.69, 15.24, 14.31, 13.58, 11.96, 9.7, 5.822, 4.291,
+        1.664,
+    ),
+    "bubbles": (
+        0, 0, 0, 0, 0, 0.16, 0.3169, 0.4622, 0.5561, 0.6219, 0.698, 0.793, 1.132, 1.723, 2.748, 3.382, 4.471,
+    ),
 }  # fmt: skip
 
 # Angular power of ln(gll_iem_v07 / this model without structure) at |b| > 20 deg: C_l = 4e-4 (l / 20)^-2.7 from l = 7
@@ -116,11 +129,11 @@ class GalacticModel:
 
     Notes
     -----
-    Six components, each a line-of-sight integral from the Sun's place: a flaring gas disc with the local cavity, the
-    molecular ring at 4 kpc and the nucleus (emission of gas); an exponential disc of 2.6 kpc height (inverse Compton
-    emission); nearby clouds; and the Fermi bubbles. Their spectra are free. Smooth, the model meets gll_iem_v07 from
-    0.3 to 300 GeV within 8 % in bands of latitude and in the all-sky total of every bin; with its random clouds it is a sky like the
-    real one, but not the real one.
+    Four components, each a line-of-sight integral from the Sun's place: a flaring gas disc with the local cavity and
+    nearby clouds; the molecular ring at 4 kpc and the nucleus; an exponential disc of 2.6 kpc height (inverse Compton
+    emission); and the Fermi bubbles. Their spectra are free. Smooth, the model meets gll_iem_v07 from 0.3 GeV to 1 TeV
+    within 2 % in the all-sky total of each bin, within 8 % in bands of latitude and within 25 % in cells of 30 deg
+    longitude. With its random clouds it is a sky like the real one, but not the real one.
     """
 
     components = _COMPONENTS

@@ -16,8 +16,10 @@ from astropy.coordinates import SkyCoord
 from astrolearn.sky.energy import parse_edges
 from astrolearn.sky.psf import RadialPSF
 
-__all__ = ["EVENT_TYPES", "ENERGY_RANGE", "check_energy_edges", "effective_area_shape", "exposure_shape", "lat_exposure",
-           "lat_psf"]
+from .spectra import bin_integrals, quadrature
+
+__all__ = ["ENERGY_RANGE", "EVENT_TYPES", "bin_exposure", "check_energy_edges", "effective_area_shape",
+           "exposure_shape", "lat_exposure", "lat_psf", "mean_exposure"]
 
 ENERGY_RANGE = (0.1, 2000.0) * u.GeV
 
@@ -178,11 +180,8 @@ def lat_psf(energy_edges, event_type="FRONT+BACK", spectral_index=2.2):
     types = _types_of(event_type)
     theta = np.concatenate([[0], np.deg2rad(np.geomspace(1e-4, 40, 700))])
     profiles = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        n_nodes = max(8, int(8 * np.log10(high / low)))
-        nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
-        energy = np.exp(0.5 * (np.log(high * low) + nodes * np.log(high / low)))
-        weights = weights * energy ** (1 - spectral_index) * effective_area_shape(energy)
+    for energy, weights in zip(*quadrature(edges), strict=True):
+        weights = weights * energy**-spectral_index * effective_area_shape(energy)
         profiles.append(sum(w * _TYPES[t][0] * _profile(theta, e, t)
                             for w, e in zip(weights, energy, strict=True) for t in types))
     return RadialPSF(theta * u.rad, np.array(profiles))
@@ -212,9 +211,45 @@ def exposure_shape(coord):
 
 
 def mean_exposure(energy, event_type, years=10.0, acceptance=1.0):
-    """All-sky mean exposure [cm2 s] at energies [GeV] (plain arrays); see `lat_exposure`."""
+    """
+    All-sky mean exposure.
+
+    Parameters
+    ----------
+    energy : array
+        GeV.
+    event_type, years, acceptance
+        See `lat_exposure`.
+
+    Returns
+    -------
+    array
+        The shape of ``energy``, cm2 s.
+    """
     share = sum(_TYPES[t][0] for t in _types_of(event_type))
     return share * acceptance * years * _EXPOSURE_PER_YEAR.to_value(u.cm**2 * u.s) * effective_area_shape(energy)
+
+
+def bin_exposure(edges, exposure, spectral_index=2.2):
+    """
+    Exposure averaged over energy bins, as photons of a power law see it.
+
+    Parameters
+    ----------
+    edges : array, shape (n_bins + 1,)
+        GeV.
+    exposure : callable
+        From energies [GeV] to exposure [cm2 s].
+    spectral_index : float, default=2.2
+        Of the power law.
+
+    Returns
+    -------
+    array, shape (n_bins,)
+        In cm2 s.
+    """
+    photons = bin_integrals(lambda e: e**-spectral_index * exposure(e), edges)
+    return photons / bin_integrals(lambda e: e**-spectral_index, edges)
 
 
 def lat_exposure(energy_edges, nside, years=10.0, event_type="FRONT+BACK", *, nest=True, acceptance=1.0,
@@ -253,8 +288,5 @@ def lat_exposure(energy_edges, nside, years=10.0, event_type="FRONT+BACK", *, ne
     edges = check_energy_edges(energy_edges).value
     lon, lat = hp.pix2ang(nside, np.arange(hp.nside2npix(nside)), nest=nest, lonlat=True)
     shape = exposure_shape(SkyCoord(lon, lat, unit="deg", frame="galactic"))
-    nodes, weights = np.polynomial.legendre.leggauss(8)
-    energy = np.exp(0.5 * (np.log(edges[1:] * edges[:-1])[:, None] + nodes * np.log(edges[1:] / edges[:-1])[:, None]))
-    weights = weights * energy ** (1 - spectral_index)
-    level = (weights * mean_exposure(energy, event_type, years, acceptance)).sum(1) / weights.sum(1)
+    level = bin_exposure(edges, lambda e: mean_exposure(e, event_type, years, acceptance), spectral_index)
     return level[:, None] * shape * (u.cm**2 * u.s)

@@ -6,7 +6,7 @@ so the integrals are Gauss-Legendre sums in log energy over arrays of (source, b
 
 import numpy as np
 
-__all__ = ["bin_integrals", "log_parabola", "normalised_counts", "plec"]
+__all__ = ["bin_integrals", "log_parabola", "normalised_counts", "plec", "quadrature"]
 
 _NODES_PER_DECADE = 10
 _FLUX_RANGE = (1.0, 2000.0)  # GeV: catalogue fluxes are above 1 GeV; what lies above 2 TeV is negligible
@@ -62,6 +62,28 @@ def _shape(energy, spectra):
     return out
 
 
+def quadrature(edges):
+    """
+    Gauss-Legendre nodes and weights of energy bins, in log energy.
+
+    Parameters
+    ----------
+    edges : array, shape (n_bins + 1,)
+        GeV.
+
+    Returns
+    -------
+    energy, weights : array, shape (n_bins, n_nodes)
+        ``(f(energy) * weights).sum(1)`` integrates f over each bin.
+    """
+    log_edges = np.log(edges)
+    n_nodes = int(np.ceil(4 + _NODES_PER_DECADE * np.diff(log_edges).max() / np.log(10)))
+    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
+    half = 0.5 * np.diff(log_edges)[:, None]
+    energy = np.exp(log_edges[:-1, None] + half * (1 + nodes))
+    return energy, energy * half * weights
+
+
 def bin_integrals(function, edges):
     """
     Integrals of a function over energy bins.
@@ -77,12 +99,8 @@ def bin_integrals(function, edges):
     -------
     array, shape (..., n_bins)
     """
-    log_edges = np.log(edges)
-    n_nodes = int(np.ceil(4 + _NODES_PER_DECADE * np.diff(log_edges).max() / np.log(10)))
-    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
-    half = 0.5 * np.diff(log_edges)[:, None]
-    energy = np.exp(log_edges[:-1, None] + half * (1 + nodes))
-    return (function(energy) * (energy * half * weights)).sum(-1)
+    energy, weights = quadrature(edges)
+    return (function(energy) * weights).sum(-1)
 
 
 def normalised_counts(spectra, edges, exposure):
