@@ -37,9 +37,20 @@ def resolve_device(device="auto"):
 
 
 def supports_bfloat16(device):
-    """Whether a `torch.device` has instructions for bfloat16, so that training in it is faster than in float32."""
+    """
+    Whether a device has instructions for bfloat16, so that training in it is faster than in float32.
+
+    Parameters
+    ----------
+    device : `torch.device`
+        A device of this machine.
+
+    Returns
+    -------
+    supported : bool
+    """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # NVIDIA Ampere and later
     if device.type != "cpu":
         return False
     # Before torch 2.10 there was no public question to ask; float32 is always right.
@@ -48,14 +59,37 @@ def supports_bfloat16(device):
 
 
 def training_autocast(device):
-    """Context for a training step: bfloat16 autocast where the `torch.device` supports it, otherwise nothing."""
+    """
+    Context for a training step: bfloat16 autocast where the device supports it, otherwise nothing.
+
+    Parameters
+    ----------
+    device : `torch.device`
+        Where the network trains.
+
+    Returns
+    -------
+    context : context manager
+    """
     if supports_bfloat16(device):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
 
 
 def to_channels_last(value):
-    """Image batches (4-D tensors, also within dicts, lists and tuples) in channels-last order; the rest unchanged."""
+    """
+    Put image batches in the channels-last order in memory, in which convolutions are faster.
+
+    Parameters
+    ----------
+    value : `torch.Tensor`, or a dict, list or tuple of tensors
+        The input of a network.
+
+    Returns
+    -------
+    value
+        The same, with every 4-D tensor in channels-last order.
+    """
     if isinstance(value, dict):
         return {key: to_channels_last(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

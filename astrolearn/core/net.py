@@ -16,15 +16,17 @@ class Net(skorch.NeuralNet):
 
     Parameters
     ----------
-    *args, **kwargs
-        As for `skorch.NeuralNet`.
+    module : callable
+        Makes the network: a `torch.nn.Module` class, or a `functools.partial` of one.
     mixed_precision : bool, optional
         Whether training steps run in bfloat16 and channels-last order where the device supports it (default: no).
         The weights, the loss and every prediction stay in float32.
+    **kwargs
+        The other arguments of `skorch.NeuralNet`.
     """
 
-    def __init__(self, *args, mixed_precision=False, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, module, *, mixed_precision=False, **kwargs):
+        super().__init__(module, **kwargs)
         self.mixed_precision = mixed_precision
 
     @property
