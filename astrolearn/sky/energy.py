@@ -32,7 +32,7 @@ def parse_edges(edges, name="energy_edges"):
     Returns
     -------
     `~astropy.units.Quantity`, shape (n_energy + 1,)
-        In the unit given.
+        A Quantity keeps its unit; all else is in GeV.
 
     Raises
     ------

@@ -4,10 +4,13 @@ astropy reports a damaged file in a dozen ways (`EOFError`, `TypeError`, a warni
 whoever reads maps should see one line that does.
 """
 
+import gzip
 import os
+import re
 import warnings
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BytesIO
 
 import astropy.units as u
 import numpy as np
@@ -19,7 +22,11 @@ __all__ = ["column_unit", "header_meta", "open_fits", "read_energies", "read_tab
 # Names of tables with the energies of a map: OGIP and fermitools, gammapy (GADF), fermitools and GALPROP
 _ENERGY_TABLES = ("EBOUNDS", "{name}_BANDS", "BANDS", "ENERGIES")
 
-_COUNT_NAMES = {"counts", "count", "cts", "ct", "photons", "photon", "ph"}
+# Units as people write them where the FITS standard has others, in lower case
+_UNIT_WORDS = {
+    "counts": "ct", "count": "ct", "cts": "ct", "photons": "ct", "photon": "ct", "ph": "ct", "adu": "adu", "dn": "adu",
+    "electrons": "electron", "jy": "Jy", "beam": "beam", "kelvin": "K", "sec": "s", "second": "s", "seconds": "s",
+}
 
 _STRUCTURE = (
     "SIMPLE", "BITPIX", "NAXIS", "EXTEND", "XTENSION", "EXTNAME", "PCOUNT", "GCOUNT", "TFIELDS", "TTYPE", "TFORM",
@@ -47,10 +54,15 @@ def open_fits(path):
     """
     path = os.fspath(path)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*truncated", category=AstropyUserWarning)
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*(truncated|corrupted)", category=AstropyUserWarning)
+            # old images have cards that are no keywords, which say nothing of interest here
+            warnings.filterwarnings("ignore", message="The following header keyword is invalid")
+            if file.peek(2)[:2] == b"\x1f\x8b":
+                # astropy takes the end of a truncated gzip stream for the end of the file, without a word
+                file = BytesIO(gzip.decompress(file.read()))
             # not memory-mapped: what is read outlives the open file
-            with fits.open(path, memmap=False) as hdus:
+            with fits.open(file, memmap=False) as hdus:
                 yield hdus
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
@@ -71,7 +83,7 @@ def column_unit(text, default, name):
     Parameters
     ----------
     text : str or None
-        As in the header. Plain words for counts are understood, too.
+        As in the header. Counts, photons, JY/BEAM and the like are understood, too.
     default : unit
         If ``text`` is missing or empty.
     name : str
@@ -85,14 +97,15 @@ def column_unit(text, default, name):
     text = (text or "").strip()
     if not text:
         return u.Unit(default)
-    if text.lower() in _COUNT_NAMES:
-        return u.ct
-    try:
-        with warnings.catch_warnings():  # "photon cm-2 s-1" and its kin are known to be deprecated forms
+    if text.lower() in _UNIT_WORDS:  # photons alone are counts
+        return u.Unit(_UNIT_WORDS[text.lower()])
+    by_the_book = re.sub("[A-Za-z]+", lambda word: _UNIT_WORDS.get(word[0].lower(), word[0]), text)
+    for form in (text, by_the_book):
+        with warnings.catch_warnings():  # deprecated forms are still right
             warnings.simplefilter("ignore", u.UnitsWarning)
-            return u.Unit(text)
-    except ValueError:
-        raise ValueError(f"{name} has the unit {text!r}, which is not known") from None
+            with suppress(ValueError):
+                return u.Unit(form)
+    raise ValueError(f"{name} has the unit {text!r}, which is not known; pass the right one")
 
 
 def read_table(hdus, name, columns):

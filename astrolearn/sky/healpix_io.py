@@ -291,6 +291,7 @@ def _source_table(sources):
     """Table HDU through astropy's own writer, which alone knows how to store coordinates."""
     buffer = BytesIO()
     sources.write(buffer, format="fits")
+    buffer.seek(0)
     table = fits.open(buffer)[1]
     table.name = "SOURCES"
     return table

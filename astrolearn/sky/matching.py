@@ -480,7 +480,7 @@ def _plain(column, unit, name):
     values = np.ma.filled(np.ma.asarray(getattr(column, "value", column), dtype=float), np.nan)
     if own is None or unit is None:
         return values
-    for photons in (u.dimensionless_unscaled, u.ph, 1 / u.ph):  # fluxes are per photon, or do not say so
+    for photons in (u.dimensionless_unscaled, u.ph, u.ph**-1):  # fluxes are per photon, or do not say so
         if (own * photons).is_equivalent(unit):
             return values * (own * photons).to(unit)
     raise u.UnitConversionError(f"column {name} has the unit '{own}', which does not convert to '{unit}'")

@@ -300,7 +300,7 @@ class SkyMap(NDData):
             array = array.reshape(-1, 1)
         elif array.shape == (self.n_pix,) and self.n_energy == 1:
             array = array[None]
-        elif array.shape != self.data.shape and array.shape not in {(self.n_energy, 1), (1, self.n_pix)}:
+        elif array.ndim != 2 or array.shape[0] not in {1, self.n_energy} or array.shape[1] not in {1, self.n_pix}:
             raise ValueError(f"{name} has the shape {array.shape}, the map has {self.data.shape}")
         bad = ~(array >= 0) | ~np.isfinite(array)  # UNSEEN is negative
         if bad.any():

@@ -88,7 +88,7 @@ class RegionMask(_MapTransformer):
     >>> import numpy as np
     >>> from astrolearn.sky import RegionMask, SkyMap
     >>> RegionMask("galactic; box(0, 0, 360, 20)").fit_transform(SkyMap(np.zeros(12 * 64**2)))
-    <SkyMap nside=64 RING galactic, 1 bin, ct; 0.174 of the pixels masked>
+    <SkyMap nside=64 RING galactic, 1 bin, ct; 0.172 of the pixels masked>
     """
 
     def __init__(self, regions, *, invert=False):
