@@ -1,0 +1,164 @@
+"""How ``fermi-lat`` was trained: on simulated LAT skies of many kinds, never on real photons.
+
+One finder is to serve any LAT map, so it is shown many: energy bins, event types, exposures, pixel sizes, whole skies and images, with
+the diffuse template at hand (normalised wrongly and distorted, as templates are) or without. Four families: six or so bins from 0.3 GeV on at
+nside 256; one to three bins of the best-reconstructed photons at nside 128; photons above 10 or 50 GeV at nside 256 and 512, mostly without a
+template; and finely pixelled images around the Galactic centre and along the plane.
+
+Run ``python -m astrolearn.recipes.fermi_lat --out FOLDER [--diffuse gll_iem_v07.fits]``: about an hour on two cores.
+"""
+
+import argparse
+import logging
+import subprocess
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from skorch.callbacks import Checkpoint
+
+from astrolearn.core.seeding import make_rng
+from astrolearn.core.weights import release
+from astrolearn.sources.fermi import DiffusePerturbation, GalacticTemplate, LATSkySimulator
+from astrolearn.sources.finder import PointSourceFinder
+
+__all__ = ["train", "training_maps"]
+
+SEED = 20
+FAMILIES = ("wide", "sharp", "hard", "image")
+_ORDER = ("wide", "sharp", "wide", "hard", "sharp", "wide", "image", "image")  # cycled, shifted by one each time around
+_SKIES_PER_SIMULATOR = {"wide": 3, "sharp": 4, "hard": 2, "image": 6}
+_PERTURBATION = DiffusePerturbation(norm=(0.75, 1.3), sigma=(0.03, 0.15), lmax=60, clumps=(0.0, 0.1))
+
+
+class _Simulations:
+    """Skies of one family; a new instrument set-up after every few skies, because templates are cached per set-up."""
+
+    def __init__(self, family, diffuse, rng):
+        self.family, self.diffuse, self.rng, self.left = family, diffuse, rng, 0
+
+    def _edges(self):
+        rng = self.rng
+        if self.family == "wide":
+            edges = np.array([0.3, 0.5, 1, 2, 7, 20, 1000])
+            if rng.random() < 0.6:
+                inner = np.sort(np.exp(rng.uniform(np.log(0.6), np.log(60), rng.integers(2, 6))))
+                edges = np.concatenate([[rng.choice([0.3, 0.5, 1.0]) * 0.5], inner, [rng.choice([100, 500, 1000])]])
+                edges = np.concatenate([[rng.choice([0.3, 0.4, 0.5])], edges[1:]])
+        elif self.family == "sharp":
+            low = np.exp(rng.uniform(np.log(1.0), np.log(4.0)))
+            high = low * rng.uniform(4, 20)
+            edges = np.geomspace(low, high, rng.choice([2, 2, 3, 4]))
+        elif self.family == "hard":
+            low = rng.choice([10, 30, 50, 50])
+            edges = np.geomspace(low, rng.choice([500, 2000]), rng.integers(2, 5))
+        else:
+            edges = np.geomspace(10, rng.choice([500, 2000]), rng.integers(4, 13))
+        return edges * u.GeV
+
+    def _simulator(self):
+        rng, family = self.rng, self.family
+        nside = {"wide": 256, "sharp": 128, "hard": int(rng.choice([256, 512])), "image": 256}[family]
+        types = {"wide": ["FRONT", "FRONT", "FRONT+BACK", "BACK"], "sharp": ["PSF3", "PSF3", "FRONT", "PSF2"],
+                 "hard": ["FRONT+BACK", "FRONT+BACK", "FRONT"], "image": ["FRONT+BACK", "FRONT"]}[family]
+        return LATSkySimulator(
+            self._edges(), nside=nside, event_type=str(rng.choice(types)), years=float(rng.uniform(5, 13)),
+            event_class=str(rng.choice(["SOURCE", "ULTRACLEANVETO"])) if family == "sharp" else "SOURCE",
+            diffuse=self.diffuse, perturb=_PERTURBATION,
+        )
+
+    def draw(self):
+        """One sky or image, without its template in a share of cases."""
+        if self.left == 0:
+            self.simulator, self.left = self._simulator(), _SKIES_PER_SIMULATOR[self.family]
+        self.left -= 1
+        rng = self.rng
+        seed = int(rng.integers(2**31))
+        bare = rng.random() < {"wide": 0.25, "sharp": 0.2, "hard": 0.7, "image": 0.4}[self.family]
+        if self.family == "image":
+            lon = rng.choice([0.0, rng.uniform(-180, 180)])
+            lat = rng.choice([0.0, rng.normal(0, 8), rng.uniform(-70, 70)])
+            scale = rng.choice([0.05, 0.05, 0.1]) * u.deg
+            center = SkyCoord(lon, lat, unit=u.deg, frame="galactic")
+            projection = "CAR" if abs(lat) < 5 else "TAN"
+            image = self.simulator.simulate_image(center, (256, 384), scale, projection=projection, random_state=seed)
+            if bare:
+                image.meta["background"] = None
+            return image
+        (skymap,) = self.simulator.sample(1, seed)
+        if bare:
+            skymap.background = None
+        return skymap
+
+
+def training_maps(n_maps, diffuse=None, seed=SEED):
+    """
+    Simulated maps of all families in turn.
+
+    Parameters
+    ----------
+    n_maps : int
+        How many.
+    diffuse : path-like, optional
+        FITS file of the Galactic diffuse model gll_iem_v07, of any resolution. Default: downloaded from the Fermi Science
+        Support Center.
+    seed : int, optional
+        Seed of everything.
+
+    Yields
+    ------
+    SkyMap or `~astropy.nddata.CCDData`
+        With their ``sources``.
+    """
+    rng = make_rng(seed)
+    template = GalacticTemplate(diffuse)
+    families = {family: _Simulations(family, template, rng) for family in FAMILIES}
+    for number in range(n_maps):
+        # the shift lets every family fall among the maps that calibrate
+        yield families[_ORDER[(number + number // len(_ORDER)) % len(_ORDER)]].draw()
+
+
+class _SavingFinder(PointSourceFinder):
+    """A finder that leaves its network's weights in a folder after every epoch."""
+
+    folder = None
+
+    def _net_options(self):
+        options = super()._net_options()
+        if self.folder is not None:
+            saving = Checkpoint(monitor=None, f_params="params.safetensors", f_optimizer=None, f_criterion=None,
+                                f_history="history.json", dirname=str(self.folder), use_safetensors=True, sink=logging.debug)
+            options["callbacks"] = [*options.get("callbacks", []), saving]
+        return options
+
+
+def train(out, diffuse=None, *, n_maps=120, max_epochs=14, n_jobs=1, seed=SEED):
+    """
+    Train the finder.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder for the checkpoint of every epoch and the result, ``finder.safetensors``.
+    diffuse : path-like, optional
+        See `training_maps`.
+    n_maps, max_epochs, n_jobs, seed : int, optional
+        Size of the training, processes that prepare maps, seed.
+
+    Returns
+    -------
+    PointSourceFinder
+        Fitted.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    saving = _SavingFinder(max_epochs=max_epochs, batch_size=16, lr=3e-3, random_state=seed, verbose=1, n_jobs=n_jobs)
+    saving.folder = out
+    saving.fit(training_maps(n_maps, diffuse, seed))
+    # what is shipped is the finder itself: the same weights in the public class
+    finder = PointSourceFinder(batch_size=16)
+    weights = {name: value.numpy() for name, value in saving.net_.module_.state_dict().items()}
+    finder._restore({"calibration_": saving.calibration_}, weights)
+    finder.save(out / "finder.safetensors", overwrite=True)
+    return finder
