@@ -150,8 +150,8 @@ def test_bad_files(photon_file, tmp_path):
     with pytest.raises(IsADirectoryError):
         binned(tmp_path)
     whole = photon_file.read_bytes()
-    for name, content in {"cut": whole[: len(whole) // 2], "short": whole[:100], "empty": b"", "text": b"not FITS\n" * 99,
-                          "cut.gz": gzip.compress(whole)[:3000]}.items():
+    for name, content in {"cut": whole[: len(whole) // 2], "short": whole[:100], "empty": b"",
+                          "text": b"not FITS\n" * 99, "cut.gz": gzip.compress(whole)[:3000]}.items():
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(OSError, match=rf"^[^\n]*{name}: not a readable FITS file[^\n]*$"):
@@ -176,5 +176,6 @@ def test_real_photons(shared_data):
     with_position = Table.read(path)
     mkn = SkyCoord(166.1138, 38.2088, unit="deg")
     near = SkyCoord(with_position["RA"], with_position["DEC"], unit="deg").separation(mkn) < 0.5 * u.deg
-    pixels = hp.query_disc(64, hp.ang2vec(mkn.galactic.l.deg, mkn.galactic.b.deg, lonlat=True), np.deg2rad(0.5), inclusive=True)
+    vector = hp.ang2vec(mkn.galactic.l.deg, mkn.galactic.b.deg, lonlat=True)
+    pixels = hp.query_disc(64, vector, np.deg2rad(0.5), inclusive=True)
     assert skymap.data[:, pixels].sum() >= near.sum() > 100

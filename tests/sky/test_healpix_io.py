@@ -30,7 +30,8 @@ def hpx_table(columns, name="SKYMAP", **header):
 def ebounds(name="EBOUNDS", unit="keV", edges=None):
     edges = np.geomspace(1e6, 1e8, N_ENERGY + 1) if edges is None else np.asarray(edges, dtype=float)
     return fits.BinTableHDU.from_columns([
-        fits.Column("CHANNEL", "I", array=np.arange(1, len(edges))), fits.Column("E_MIN", "D", unit=unit, array=edges[:-1]),
+        fits.Column("CHANNEL", "I", array=np.arange(1, len(edges))),
+        fits.Column("E_MIN", "D", unit=unit, array=edges[:-1]),
         fits.Column("E_MAX", "D", unit=unit, array=edges[1:])], name=name)
 
 
@@ -52,8 +53,8 @@ def channels(counts, first=1, name="CHANNEL"):
 
 
 @pytest.mark.parametrize(("ordering", "nest"), [("RING", False), ("NESTED", True), ("NEST", True)])
-@pytest.mark.parametrize(("coordsys", "frame"), [("GAL", "galactic"), ("EQU", "icrs"), ("CEL", "icrs"), ("G", "galactic"),
-                                                ("C", "icrs")])
+@pytest.mark.parametrize(("coordsys", "frame"), [("GAL", "galactic"), ("EQU", "icrs"), ("CEL", "icrs"),
+                                                ("G", "galactic"), ("C", "icrs")])
 def test_gtbin_cube(save, counts, ordering, nest, coordsys, frame):
     table = hpx_table(channels(counts), ORDERING=ordering, COORDSYS=coordsys, INDXSCHM="IMPLICIT", ORDER=3,
                       TELESCOP="GLAST")

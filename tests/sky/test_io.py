@@ -83,7 +83,8 @@ def test_image_without_coordinates(tmp_path):
 
 
 def test_sip_leftovers(tmp_path, header):
-    header.update({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-2, "B_0_2": 1e-2})
+    header.update({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-2,
+                   "B_0_2": 1e-2})
     fits.PrimaryHDU(np.zeros((20, 40)), header).writeto(tmp_path / "tan.fits")
     with pytest.warns(AstropyUserWarning, match="SIP distortion coefficients .* are ignored"):
         image = read_map(tmp_path / "tan.fits")
@@ -121,7 +122,8 @@ def hpx_geom(nside, nest, axes, pixels=None):
     """What gammapy's HpxGeom says of itself."""
     pixels = np.arange(hp.nside2npix(nside)) if pixels is None else pixels
     image = SimpleNamespace(get_idx=lambda flat: (pixels,))
-    return SimpleNamespace(is_hpx=True, nside=np.array([nside]), nest=nest, frame="icrs", axes=axes, to_image=lambda: image)
+    return SimpleNamespace(is_hpx=True, nside=np.array([nside]), nest=nest, frame="icrs", axes=axes,
+                           to_image=lambda: image)
 
 
 def test_gammapy_maps(header, cube):

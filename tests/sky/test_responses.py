@@ -60,7 +60,8 @@ def psf_file(tmp_path):
     sigma = 0.5 * (ENERGIES / 1000) ** -0.5
     psf = fits.BinTableHDU.from_columns([
         fits.Column("Energy", "D", array=ENERGIES), fits.Column("Exposure", "D", array=np.ones(len(ENERGIES))),
-        fits.Column("Psf", "301D", array=np.exp(-0.5 * (theta / sigma[:, None]) ** 2) / sigma[:, None] ** 2)], name="PSF")
+        fits.Column("Psf", "301D", array=np.exp(-0.5 * (theta / sigma[:, None]) ** 2) / sigma[:, None] ** 2),
+    ], name="PSF")
     angles = fits.BinTableHDU.from_columns([fits.Column("Theta", "D", array=theta)], name="THETA")
     fits.HDUList([fits.PrimaryHDU(), psf, angles]).writeto(tmp_path / "psf.fits")
     return tmp_path / "psf.fits"
