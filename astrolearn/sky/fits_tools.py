@@ -43,6 +43,15 @@ def open_fits(path):
 
     Whatever goes wrong in the body is raised as one line that begins with the path.
 
+    Parameters
+    ----------
+    path : path-like
+        The file, may be compressed.
+
+    Yields
+    ------
+    `~astropy.io.fits.HDUList`
+
     Raises
     ------
     FileNotFoundError
@@ -186,6 +195,17 @@ def read_energies(hdus, hdu):
 
 
 def header_meta(*headers):
-    """Keywords that do not describe the structure of the file, as a dict; later headers win."""
+    """
+    Keywords that do not describe the structure of the file.
+
+    Parameters
+    ----------
+    *headers : `~astropy.io.fits.Header`
+        Where several have a keyword, the last one counts.
+
+    Returns
+    -------
+    dict
+    """
     return {key: value for header in headers for key, value in header.items()
             if key and not key.startswith(_STRUCTURE) and not isinstance(value, fits.card.Undefined)}

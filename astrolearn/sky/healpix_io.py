@@ -161,7 +161,21 @@ def write_skymap(skymap, path, overwrite=False):
 
 
 def healpix_hdu(hdus, hdu=None):
-    """Give the table with a HEALPix map: the one named ``hdu``, or the first; None if there is none."""
+    """
+    Find the table with a HEALPix map.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        The open file.
+    hdu : str or int, optional
+        The extension. Default: the first one with a map.
+
+    Returns
+    -------
+    `~astropy.io.fits.BinTableHDU` or None
+        None if there is no map.
+    """
     for table in hdus if hdu is None else [hdus[hdu]]:
         header = table.header
         if isinstance(table, fits.BinTableHDU) and ("HPX_CONV" in header or header.get("PIXTYPE") == "HEALPIX"):

@@ -430,7 +430,19 @@ class SkyMap(NDData):
     @classmethod
     def from_events(cls, events, energy_edges, nside, **options):
         """
-        Bin a photon list; see `astrolearn.sky.bin_events` for the parameters.
+        Bin a photon list.
+
+        Parameters
+        ----------
+        events : `~astropy.table.Table` or path-like
+            The photons: a table or an FT1 file.
+        energy_edges : `~astropy.units.Quantity` or str
+            Bin edges; a bare sequence is taken in GeV.
+        nside : int
+            HEALPix resolution.
+        **options
+            ``frame``, ``nest``, ``event_type``: see `astrolearn.sky.bin_events`, where columns and errors are listed,
+            too.
 
         Returns
         -------
