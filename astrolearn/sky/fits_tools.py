@@ -15,7 +15,7 @@ from io import BytesIO
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
+from astropy.utils.exceptions import AstropyUserWarning, AstropyWarning
 
 __all__ = ["column_unit", "header_meta", "open_fits", "read_energies", "read_table"]
 
@@ -81,7 +81,7 @@ def open_fits(path):
         raise u.UnitConversionError(f"{path}: {error}") from error
     except (ValueError, LookupError) as error:
         raise ValueError(f"{path}: {error.args[0] if error.args else error}") from error
-    except (OSError, EOFError, TypeError, zlib.error, fits.VerifyError, AstropyUserWarning) as error:
+    except (OSError, EOFError, TypeError, zlib.error, fits.VerifyError, AstropyWarning) as error:
         raise OSError(f"{path}: not a readable FITS file ({' '.join(str(error).split())})") from error
 
 

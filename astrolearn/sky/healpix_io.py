@@ -330,14 +330,14 @@ def _meta_table(meta):
 
 def _encode(value):
     if isinstance(value, u.Quantity):
-        return {"value": value.value.tolist(), "unit": str(value.unit)}
+        return {"__quantity__": value.value.tolist(), "unit": str(value.unit)}
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value)} has no JSON form")
 
 
 def _decode(pairs):
-    return u.Quantity(pairs["value"], pairs["unit"]) if set(pairs) == {"value", "unit"} else pairs
+    return u.Quantity(pairs["__quantity__"], pairs["unit"]) if "__quantity__" in pairs else pairs
 
 
 def _read_attached(hdus, skymap):

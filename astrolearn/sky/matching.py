@@ -5,7 +5,7 @@ every comparison comes with the rate of such chance matches, measured with the s
 Galactic longitude, where it has the same density of sources around it and none of its own.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import astropy.units as u
@@ -110,7 +110,7 @@ def match(catalogue, reference, radius, *, ignore=None, ignore_radius=None, n_sh
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Match:
     """
     What `match` found.
@@ -139,8 +139,8 @@ class Match:
     separation: u.Quantity
     chance_rate: float
     chance_rate_error: float
-    _pairs: np.ndarray = field(repr=False)
-    _near_ignored: np.ndarray = field(repr=False)
+    _pairs: np.ndarray
+    _near_ignored: np.ndarray
 
     @property
     def matched(self):
@@ -330,6 +330,9 @@ class Match:
         """
         curve = self.curve(score)
         return float(np.sum(np.diff(curve["completeness"], prepend=0) * curve["purity"]))
+
+    def __repr__(self):
+        return f"<Match: {self}>"
 
     def __str__(self):
         low, high = self.purity_interval
