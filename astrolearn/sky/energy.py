@@ -14,7 +14,7 @@ from astrolearn.core.inputs import as_quantity
 __all__ = ["SPECTRAL_INDEX", "edge_groups", "merge", "merge_psf", "node_weights", "parse_edges", "power_law_weights"]
 
 SPECTRAL_INDEX = 2.2
-"""Photon index that weighs energies inside a bin; the median power-law index in 4FGL-DR2 (Ballet et al. 2020) is 2.3."""
+"""Photon index that weighs energies inside a bin; the median in 4FGL-DR2 (Ballet et al. 2020) is 2.3."""
 
 
 def parse_edges(edges, name="energy_edges"):
