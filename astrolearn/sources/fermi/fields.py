@@ -13,6 +13,8 @@ import numpy as np
 
 __all__ = ["DiffusePerturbation", "random_field", "smear"]
 
+_NARROW = 0.5  # a beam that keeps this much of the finest multipole has a 68 % radius of half a pixel
+
 
 def random_field(spectrum, rng):
     """
@@ -131,14 +133,17 @@ def smear(maps, windows):
     Returns
     -------
     array, shape (n, n_pix)
-        Float32. Where a beam is narrower than the pixels, a sharp plane rings; the result is kept within the smallest
-        and the largest intensity of the map.
+        Float32. Beams that are narrower than a pixel leave the map as it is, because a map that is cut off at its
+        finest multipoles rings; what rings below the smallest intensity of the map is set to that.
     """
     nside, lmax = hp.get_nside(maps[0]), len(windows[0]) - 1
     smeared = []
+    alm = None
     for i, window in enumerate(windows):
-        if i < len(maps):
-            alm = hp.map2alm(maps[i].astype(float), lmax=lmax, iter=1)
-        beam = hp.alm2map(hp.almxfl(alm, window), nside, lmax=lmax)
-        smeared.append(np.clip(beam, maps[min(i, len(maps) - 1)].min(), maps[min(i, len(maps) - 1)].max()))
+        sky = maps[min(i, len(maps) - 1)].astype(float)
+        if window[-1] < _NARROW:
+            if alm is None or len(maps) > 1:
+                alm = hp.map2alm(sky, lmax=lmax, iter=1)
+            sky = np.clip(hp.alm2map(hp.almxfl(alm, window), nside, lmax=lmax), sky.min(), sky.max())
+        smeared.append(sky)
     return np.array(smeared, dtype=np.float32)

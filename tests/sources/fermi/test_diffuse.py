@@ -165,6 +165,8 @@ def test_smearing_keeps_photons_and_signs():
     assert_allclose(out.sum(1), sky.sum(), rtol=0.02)
     assert out.min() >= 1
     assert out[0].max() > out[1].max()
+    narrow = RadialPSF.gaussian([0.3, 6])
+    assert_allclose(smear(sky[None], narrow.beam_window(3 * nside - 1))[0], sky)
 
 
 def test_perturbation_ranges():

@@ -256,7 +256,8 @@ def test_real_photons_above_50_gev(shared_data):
                     diffuse=shared_data / "gamma/gll_iem_v07_allsky_lowres.fits.gz",
                     population=SourcePopulation(flux_min=5e-11))
     lat = hp.pix2ang(64, np.arange(hp.nside2npix(64)), nest=True, lonlat=True)[1]
-    assert_allclose(sim.sample()[0].data[0][lat > 0].sum(), len(events), rtol=0.1)
+    north = 0.5 + 0.5 * np.sign(lat)  # the pixels on the equator lie half in the north
+    assert_allclose(sim.sample()[0].data[0] @ north, len(events), rtol=0.1)
 
 
 def test_bad_input():
