@@ -5,7 +5,8 @@ from .fields import DiffusePerturbation
 from .galactic import GalacticModel
 from .instrument import lat_exposure, lat_psf
 from .population import SourcePopulation
+from .significance import AsimovSignificance
 from .simulation import LATSkySimulator
 
-__all__ = ["DiffusePerturbation", "GalacticModel", "GalacticTemplate", "LATSkySimulator", "SourcePopulation",
-           "lat_exposure", "lat_psf"]
+__all__ = ["AsimovSignificance", "DiffusePerturbation", "GalacticModel", "GalacticTemplate", "LATSkySimulator",
+           "SourcePopulation", "lat_exposure", "lat_psf"]

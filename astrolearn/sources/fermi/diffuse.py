@@ -1,8 +1,7 @@
-"""Diffuse gamma rays: the Galaxy's emission from the official template, the isotropic spectrum, and how both go wrong.
+"""Diffuse gamma rays: the isotropic spectrum, and the Galaxy's emission from the official template.
 
-Most LAT photons are diffuse, and most false detections are structure that the diffuse model lacks. So a simulated sky
-needs two versions of it: the one that the photons follow, and the one that the analyst believes in.
-`DiffusePerturbation` makes the first from the second.
+Most LAT photons are diffuse. A cube of intensities at single energies becomes expected photons per bin and pixel here;
+a coarse cube gets back the narrow plane and the clouds that its grid has averaged away.
 """
 
 import healpy as hp
@@ -112,7 +111,7 @@ class GalacticTemplate:
 
     @classmethod
     def download(cls):
-        """The official model from `OFFICIAL_URL`, kept in astropy's download cache."""
+        """The official model from ``OFFICIAL_URL``, kept in astropy's download cache."""
         return cls(download_file(OFFICIAL_URL, cache=True))
 
     @property

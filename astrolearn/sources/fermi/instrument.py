@@ -3,7 +3,7 @@
 The official response functions come with a large software package. Detection and classification need two things of
 them only, the angular spread of the photons and how many there are, and both are smooth functions that fit on a page:
 a double King function with the published scale, and an effective area times a smooth map of the observing time. The
-shapes were fitted to the public tables of the 2FHL and 3FHL data sets; `benchmarks/simulator.py` compares them again.
+shapes were fitted to the public tables of the 2FHL and 3FHL data sets; ``benchmarks/simulator.py`` compares them again.
 """
 
 from functools import lru_cache
@@ -162,7 +162,7 @@ def lat_psf(energy_edges, event_type="FRONT+BACK", spectral_index=2.2):
     energy_edges : `~astropy.units.Quantity` or array, shape (n_energy + 1,)
         Bin edges; a bare array is taken in GeV.
     event_type : str, default="FRONT+BACK"
-        One of `EVENT_TYPES`.
+        "FRONT", "BACK", "FRONT+BACK" or "PSF0" to "PSF3".
     spectral_index : float, default=2.2
         The bins average the PSF over photons of the spectrum E^-index, weighted with the effective area.
 
@@ -266,7 +266,7 @@ def lat_exposure(energy_edges, nside, years=10.0, event_type="FRONT+BACK", *, ne
     years : float, default=10
         Observing time.
     event_type : str, default="FRONT+BACK"
-        One of `EVENT_TYPES`.
+        "FRONT", "BACK", "FRONT+BACK" or "PSF0" to "PSF3".
     nest : bool, default=True
         NESTED pixel order, else RING.
     acceptance : float, default=1

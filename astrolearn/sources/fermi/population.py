@@ -284,7 +284,7 @@ class SourcePopulation:
         Returns
         -------
         array, shape (n_bins,)
-            Photons per sr and unit exposure, summed over sources fainter than `CATALOGUE_THRESHOLD`.
+            Photons per sr and unit exposure, summed over sources fainter than ``CATALOGUE_THRESHOLD``.
         """
         if self.flux_min >= CATALOGUE_THRESHOLD:
             return np.zeros(len(edges) - 1)

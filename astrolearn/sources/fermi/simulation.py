@@ -230,7 +230,7 @@ class LATSkySimulator:
             of this sky, the factors on the diffuse components, number of sources by class). With several event types,
             each item is a dict from event type to SkyMap. The truth table is that of `SourcePopulation.sample` with
             ``npred`` and ``counts`` (n_energy), photons expected and drawn, and ``significance``, see
-            `~astrolearn.sources.fermi.significance.AsimovSignificance`.
+            `AsimovSignificance`.
         """
         return [self._sample_one(seed) for seed in self._seeds(n, random_state)]
 

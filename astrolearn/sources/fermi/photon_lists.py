@@ -1,0 +1,146 @@
+"""Photon lists of the LAT as maps: which energy bins and pixels suit a list, and which part of the sky it covers.
+
+A list says itself what is best done with it. Its energies give the bins; the PSF in those bins that hold a fair share
+of a source's photons gives the pixels; and the selection that the Fermi tools record in the header gives the cone on
+the sky beyond which there are no photons because none were asked for.
+"""
+
+import re
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+from astrolearn.sky import SkyMap, read_events
+from astrolearn.sky.energy import power_law_weights
+
+from .instrument import ENERGY_RANGE, lat_psf
+
+__all__ = ["choose_edges", "choose_nside", "map_photons"]
+
+_LADDER = np.array([0.3, 0.5, 1, 2, 7, 20])  # GeV: lower edges of the bins of Bhattacharyya et al. (2022)
+_FEWEST_BINS = 3
+_LEAST_SHARE = 0.01
+_PIXELS = (64, 512)  # smallest and largest nside
+_CIRCLE = re.compile(r"\s*CIRCLE\s*\(([^,]+),([^,]+),([^)]+)\)", re.IGNORECASE)
+
+
+def map_photons(path, *, energy_edges=None, nside=None, event_type=None):
+    """
+    Bin a photon list of the LAT into a HEALPix map, for finding sources.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS file, see `~astrolearn.sky.bin_events`.
+    energy_edges : `~astropy.units.Quantity` or str, optional
+        Bin edges; a bare sequence is taken in GeV. Default: `choose_edges` for the energies in the list.
+    nside : int, optional
+        HEALPix resolution. Default: `choose_nside`.
+    event_type : {"FRONT", "BACK"}, optional
+        Take photons that converted in this part of the tracker only. Default: all.
+
+    Returns
+    -------
+    SkyMap
+        In Galactic coordinates and NESTED order, with the PSF of the events. Where the header records a cone in which
+        photons were selected (``gtselect``: keywords DSTYPn and DSVALn), pixels outside are masked.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it holds no such list, or no photons of the event type and energies; the message names the file.
+    """
+    events = read_events(path)
+    try:
+        if energy_edges is None:
+            energy_edges = choose_edges(events["ENERGY"])
+        psf_type = event_type or "FRONT+BACK"
+        nside = choose_nside(energy_edges, psf_type) if nside is None else nside
+        skymap = SkyMap.from_events(events, energy_edges, nside, nest=True,
+                                    event_type=None if event_type is None else event_type.lower())
+        skymap.psf = lat_psf(skymap.energy_edges, psf_type)
+    except ValueError as error:
+        raise type(error)(f"{path}: {error}") from error
+    cone = _selected_cone(skymap.meta)
+    if cone is not None:
+        centre, radius = cone
+        skymap.mask = skymap.pixel_coords().separation(centre) > radius
+    return skymap
+
+
+def choose_edges(energies):
+    """
+    Energy bins for a photon list.
+
+    Parameters
+    ----------
+    energies : `~astropy.units.Quantity`
+        Energies of the photons.
+
+    Returns
+    -------
+    `~astropy.units.Quantity`
+        In GeV. The range of the photons, to two digits and within 0.3 GeV to 2 TeV, divided at 0.5, 1, 2, 7 and
+        20 GeV; or, where this leaves fewer than three bins, into three of equal ratio.
+
+    Raises
+    ------
+    ValueError
+        If no photon is in that range.
+    """
+    low, high = _LADDER[0], ENERGY_RANGE[1].to_value(u.GeV)
+    values = energies.to_value(u.GeV)
+    values = values[(values >= low) & (values <= high)]
+    if len(values) == 0:
+        raise ValueError(f"no photons between {low:g} and {high:g} GeV, where sources are found")
+    low, high = max(low, _two_digits(values.min(), np.floor)), min(high, _two_digits(values.max(), np.ceil))
+    inner = _LADDER[(_LADDER > 1.2 * low) & (_LADDER < high / 1.2)]
+    if len(inner) + 1 < _FEWEST_BINS:
+        high = max(high, 1.2 * low)
+        return np.geomspace(low, high, _FEWEST_BINS + 1) * u.GeV
+    return np.concatenate([[low], inner, [high]]) * u.GeV
+
+
+def choose_nside(energy_edges, event_type="FRONT+BACK"):
+    """
+    HEALPix resolution for finding sources with the LAT.
+
+    Parameters
+    ----------
+    energy_edges : `~astropy.units.Quantity`
+        Edges of the energy bins.
+    event_type : str, optional
+        As for `lat_psf`.
+
+    Returns
+    -------
+    int
+        The coarsest whose pixels are no larger than twice the 68 % radius of the sharpest PSF, among the bins with at
+        least 1 % of the photons of a typical source (dN/dE ~ E**-2.2); from 64 to 512.
+    """
+    psf = lat_psf(energy_edges, event_type)
+    matters = power_law_weights(energy_edges) >= _LEAST_SHARE
+    sharpest = psf.containment_radius()[matters].min().to_value(u.rad)
+    order = np.ceil(np.log2(np.sqrt(np.pi / 3) / (2 * sharpest)))
+    return int(np.clip(2**order, *_PIXELS))
+
+
+def _two_digits(value, rounding):
+    """Round a positive number, up or down, to two significant digits; float32 noise is no reason to."""
+    scale = 10 ** (np.floor(np.log10(value)) - 1)
+    nearest = np.round(value / scale)
+    return float((nearest if np.isclose(nearest, value / scale, rtol=1e-5) else rounding(value / scale)) * scale)
+
+
+def _selected_cone(meta):
+    """Centre and radius of the cone that the header's data sub-space keywords select, or None."""
+    for key, kind in meta.items():
+        if key.startswith("DSTYP") and str(kind).upper().startswith("POS"):
+            found = _CIRCLE.match(str(meta.get(f"DSVAL{key.removeprefix('DSTYP')}", "")))
+            if found:
+                lon, lat, radius = (float(text) for text in found.groups())
+                return SkyCoord(lon, lat, unit="deg", frame="icrs"), radius * u.deg
+    return None
