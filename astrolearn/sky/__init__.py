@@ -1,6 +1,6 @@
 """Geometry on the sphere: maps in energy bins, their files, regions, and the matching of catalogues."""
 
-from .events import bin_events
+from .events import bin_events, read_events
 from .healpix_io import read_skymap, write_skymap
 from .io import as_map, read_map
 from .matching import Match, match, source_coords
@@ -19,6 +19,7 @@ __all__ = [
     "as_map",
     "bin_events",
     "match",
+    "read_events",
     "read_exposure",
     "read_map",
     "read_psf",

@@ -5,13 +5,13 @@ import healpy as hp
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
 
 from .energy import parse_edges
 from .fits_tools import column_unit, header_meta, open_fits
 from .skymap import SkyMap, frame_name
 
-__all__ = ["bin_events"]
+__all__ = ["bin_events", "read_events"]
 
 _EVENT_TYPES = {"front": 0, "back": 1}
 
@@ -64,10 +64,45 @@ def bin_events(events, energy_edges, nside, *, frame="galactic", nest=False, eve
     if event_type is not None and event_type not in _EVENT_TYPES:
         raise ValueError(f"event_type={event_type!r} is neither 'front' nor 'back' (nor None for both)")
     if isinstance(events, Table):
-        return _bin(events, {}, edges, nside, frame, nest, event_type)
+        return _bin(events, dict(events.meta), edges, nside, frame, nest, event_type)
     with open_fits(events) as hdus:  # binned inside, so that every error names the file
         table, meta = _read_events(hdus)
         return _bin(table, meta, edges, nside, frame, nest, event_type)
+
+
+def read_events(path):
+    """
+    Read a photon list, to look at it before it is binned.
+
+    Parameters
+    ----------
+    path : path-like
+        A FITS file as for `bin_events`.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Those of the columns ENERGY, RA, DEC, L, B and CONVERSION_TYPE that the file has, named so; ``meta`` holds the
+        keywords of its header. `bin_events` takes it.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read (FileNotFoundError if there is none).
+    ValueError
+        If there are no photons, or no energies.
+    `~astropy.units.UnitConversionError`
+        If the energies have a unit of the wrong kind.
+    """
+    with open_fits(path) as hdus:
+        table, meta = _read_events(hdus)
+        if len(table) == 0:
+            raise ValueError("the photon list is empty")
+        table.rename_columns(table.colnames, [name.upper() for name in table.colnames])
+        _values(table, {name: name for name in table.colnames}, "ENERGY")
+        events = QTable(table)
+        events.meta |= meta
+        return events
 
 
 def _bin(table, meta, edges, nside, frame, nest, event_type):

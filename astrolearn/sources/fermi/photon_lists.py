@@ -21,6 +21,7 @@ __all__ = ["choose_edges", "choose_nside", "map_photons"]
 _LADDER = np.array([0.3, 0.5, 1, 2, 7, 20])  # GeV: lower edges of the bins of Bhattacharyya et al. (2022)
 _FEWEST_BINS = 3
 _LEAST_SHARE = 0.01
+_LARGEST_PIXEL = 2.2  # in 68 % radii: six bins of FRONT photons from 0.3 GeV have nside 256, photons > 50 GeV 512
 _PIXELS = (64, 512)  # smallest and largest nside
 _CIRCLE = re.compile(r"\s*CIRCLE\s*\(([^,]+),([^,]+),([^)]+)\)", re.IGNORECASE)
 
@@ -99,8 +100,7 @@ def choose_edges(energies):
     low, high = max(low, _two_digits(values.min(), np.floor)), min(high, _two_digits(values.max(), np.ceil))
     inner = _LADDER[(_LADDER > 1.2 * low) & (_LADDER < high / 1.2)]
     if len(inner) + 1 < _FEWEST_BINS:
-        high = max(high, 1.2 * low)
-        return np.geomspace(low, high, _FEWEST_BINS + 1) * u.GeV
+        return np.array([float(f"{edge:.3g}") for edge in np.geomspace(low, max(high, 1.2 * low), _FEWEST_BINS + 1)]) * u.GeV
     return np.concatenate([[low], inner, [high]]) * u.GeV
 
 
@@ -118,13 +118,13 @@ def choose_nside(energy_edges, event_type="FRONT+BACK"):
     Returns
     -------
     int
-        The coarsest whose pixels are no larger than twice the 68 % radius of the sharpest PSF, among the bins with at
-        least 1 % of the photons of a typical source (dN/dE ~ E**-2.2); from 64 to 512.
+        The coarsest whose pixels are no larger than 2.2 times the 68 % radius of the sharpest PSF, among the bins with
+        at least 1 % of the photons of a typical source (dN/dE ~ E**-2.2); from 64 to 512.
     """
     psf = lat_psf(energy_edges, event_type)
     matters = power_law_weights(energy_edges) >= _LEAST_SHARE
     sharpest = psf.containment_radius()[matters].min().to_value(u.rad)
-    order = np.ceil(np.log2(np.sqrt(np.pi / 3) / (2 * sharpest)))
+    order = np.ceil(np.log2(np.sqrt(np.pi / 3) / (_LARGEST_PIXEL * sharpest)))
     return int(np.clip(2**order, *_PIXELS))
 
 

@@ -1,0 +1,317 @@
+"""Pictures of counts maps with the sources found in them, which is where a look tells most about a catalogue.
+
+A map of the whole sky, a part of it and an image differ only in their projection: each is brought to an image with a
+WCS, smoothed just enough to see more than single photons, and drawn on axes that know sky coordinates. Kinds of
+sources differ in shape as well as in colour and brightness, so that pictures can be read in grey and by the
+colour-blind.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import astropy.units as u
+import healpy as hp
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_area, skycoord_to_pixel
+from scipy.ndimage import gaussian_filter
+
+from astrolearn.core.inputs import as_quantity
+from astrolearn.sky import SkyMap, match, source_coords
+from astrolearn.sky.energy import parse_edges
+
+__all__ = ["plot_sky", "save_figure"]
+
+_LOWEST_ENERGY = 1 * u.GeV  # photons below blur the picture: the PSF of the LAT is wider than 1 deg there
+_FINEST_NSIDE = 256
+_SKY_SHAPE = (1000, 2000)  # rows, columns of the whole sky
+_PLANE_SHAPE = (360, 2000)  # of the inner Galactic plane
+_PLANE_LENGTH = 100  # deg
+_PART_SHAPE = (900, 900)  # of a map that covers a part of the sky
+_PART_WITHIN = 50 * u.deg  # up to which radius that is
+_FLUX_UNIT = 1 / u.cm**2 / u.s
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of source, how it is drawn, and what the legend says; sizes in points, on the whole sky."""
+
+    shape: str
+    colour: str
+    size: float
+    width: float
+    coords: SkyCoord
+    significance: np.ndarray | None
+    label: str
+
+
+def plot_sky(skymap, catalogue, sources=None, *, min_flux=None, radius="0.3 deg", smoothing=None, title=None,
+             figure=None):
+    """
+    Draw a counts map and the sources found in it.
+
+    Where sources have a column ``significance``, stronger ones have larger marks.
+
+    Parameters
+    ----------
+    skymap : SkyMap or `~astropy.nddata.CCDData`
+        Counts. A HEALPix map is drawn in Galactic coordinates, in Hammer-Aitoff projection with the inner Galactic
+        plane enlarged below; one that covers only a part of the sky (within 50 deg of a point) is drawn by itself. An
+        image needs a celestial WCS. Energy bins are added, those below 1 GeV only where there are no others.
+    catalogue : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
+        The sources found.
+    sources : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`, optional
+        The true sources: then sources are marked as found, missed or false.
+    min_flux : `~astropy.units.Quantity`, str or float, optional
+        True sources whose column ``flux`` is below this are not marked where they are missed. A bare number is in
+        1 / (cm2 s). Default: all are marked.
+    radius : `~astropy.units.Quantity`, str or float, optional
+        A detection is true if it is within this radius of one of ``sources``; a bare number is in degrees.
+    smoothing : `~astropy.units.Quantity`, str or float, optional
+        Standard deviation of the Gaussian that smooths the counts; a bare number is in degrees. Default: 0.3 deg for
+        HEALPix maps, 1.5 pixels for images.
+    title : str, optional
+        Text above the picture.
+    figure : `~matplotlib.figure.Figure`, optional
+        Where to draw. Default: a new figure, which pyplot knows nothing of.
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+        `save_figure` or ``figure.savefig`` write it.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If an image has no celestial WCS, nothing of a map was observed, or ``min_flux`` is given and ``sources`` have
+        no column ``flux``.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError('pictures need matplotlib: pip install "astrolearn[plot]"') from None
+    bins, label = _energy_bins(skymap)
+    kinds = _kinds(catalogue, sources, radius, min_flux)
+    if isinstance(skymap, SkyMap):
+        sigma = as_quantity(0.3 if smoothing is None else smoothing, u.deg, "smoothing").to_value(u.rad)
+        density = _smooth_map(skymap, bins, sigma)
+        views = _views(skymap)
+        images = [density(wcs, shape) for wcs, shape in views]
+        wcses = [wcs for wcs, _ in views]
+    else:
+        if skymap.wcs is None or not skymap.wcs.has_celestial:
+            raise ValueError("the image has no celestial WCS, without which sources have no place on it")
+        wcses = [skymap.wcs.celestial]
+        images = [_smooth_image(skymap, bins, wcses[0], smoothing)]
+    whole_sky = len(images) == 2
+    if figure is None:
+        figure = Figure(figsize=(10, 7.7) if whole_sky else (9, 8), layout="constrained")
+    _draw(figure, wcses, images, kinds, label)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def save_figure(figure, path, dpi=200):
+    """
+    Write a figure to a file.
+
+    Parameters
+    ----------
+    figure : `~matplotlib.figure.Figure`
+        The figure.
+    path : path-like
+        Its suffix is the format, one of those that matplotlib knows. A PNG gets a palette of 256 colours, which makes
+        noisy skies three times smaller and looks the same.
+    dpi : int, optional
+        Pixels per inch.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        figure.savefig(path, dpi=dpi)
+        return
+    from PIL import Image
+
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    picture = Image.open(buffer).convert("RGB")
+    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def _energy_bins(skymap):
+    """Which energy bins to add up (a bool array), and the label of their counts."""
+    if isinstance(skymap, SkyMap):
+        edges, n_energy = skymap.energy_edges, skymap.n_energy
+    else:
+        edges, n_energy = skymap.meta.get("energy_edges"), 1 if skymap.data.ndim == 2 else len(skymap.data)
+    if edges is None:
+        return np.ones(n_energy, dtype=bool), "photons per square degree"
+    low = parse_edges(edges)[:-1].to(u.GeV)
+    chosen = low >= _LOWEST_ENERGY * (1 - 1e-6)
+    if not chosen.any():
+        chosen[:] = True
+    return chosen, f"photons above {low[chosen][0]:.3g} per square degree"
+
+
+def _views(skymap):
+    """Projections (WCS, shape) that show a HEALPix map: one of a part of the sky; or two, whole sky and plane."""
+    observed = np.flatnonzero(skymap.observed.any(axis=0))
+    if len(observed) == 0:
+        raise ValueError("nothing of the map was observed")
+    coords = skymap.pixel_coords(observed).galactic
+    centre = SkyCoord(coords.cartesian.mean(), frame="galactic")
+    reach = centre.separation(coords).max()
+    if reach < _PART_WITHIN:
+        width = 2.04 * np.rad2deg(2 * np.sin(reach.rad / 2))
+        return [_view("ZEA", (centre.l.deg, centre.b.deg), width, _PART_SHAPE)]
+    # the ellipse of the Hammer-Aitoff projection is 4 sqrt(2) by 2 sqrt(2) radians
+    return [_view("AIT", (0, 0), np.rad2deg(4 * np.sqrt(2)), _SKY_SHAPE),
+            _view("CAR", (0, 0), _PLANE_LENGTH, _PLANE_SHAPE)]
+
+
+def _view(projection, centre, width, shape):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [f"GLON-{projection}", f"GLAT-{projection}"]
+    wcs.wcs.crval = centre
+    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
+    wcs.wcs.cdelt = [-width / shape[1], width / shape[1]]
+    wcs.wcs.set()
+    return wcs, shape
+
+
+def _smooth_map(skymap, bins, sigma):
+    """Smooth a HEALPix map: gives a function that makes images of counts per square degree, NaN where not observed."""
+    skymap = skymap.to_order(nest=False)
+    seen = skymap.observed[bins].all(axis=0)
+    maps = [np.where(seen, skymap.data[bins].sum(axis=0), 0.0), seen.astype(float)]
+    if skymap.nside > _FINEST_NSIDE:
+        maps = [hp.ud_grade(values, _FINEST_NSIDE) for values in maps]
+    counts, weight = (hp.smoothing(values, sigma=sigma, iter=1) for values in maps)
+    density = np.maximum(counts, 0) / np.maximum(weight, 0.02) / hp.nside2pixarea(skymap.nside, degrees=True)
+    observed = maps[1] > 0
+
+    def image(wcs, shape):
+        result = np.full(shape, np.nan)
+        y, x = np.indices(shape)
+        lon, lat = wcs.wcs_pix2world(np.column_stack([x.ravel(), y.ravel()]), 0).T
+        inside = np.isfinite(lon)
+        place = SkyCoord(lon[inside], lat[inside], unit="deg", frame="galactic").transform_to(skymap.frame).spherical
+        angles = place.lon.deg, place.lat.deg
+        values = hp.get_interp_val(density, *angles, lonlat=True)
+        pixel = hp.ang2pix(hp.get_nside(density), *angles, lonlat=True)
+        result.ravel()[inside] = np.where(observed[pixel], values, np.nan)
+        return result
+
+    return image
+
+
+def _smooth_image(image, bins, wcs, smoothing):
+    """Smoothed counts per square degree, NaN where not observed."""
+    data = np.reshape(image.data, (len(bins), *image.data.shape[-2:]))[bins]
+    seen = np.isfinite(data)
+    if image.mask is not None:
+        seen &= ~np.reshape(np.broadcast_to(image.mask, image.data.shape), (len(bins), *data.shape[1:]))[bins]
+    seen = seen.all(axis=0)
+    area = proj_plane_pixel_area(wcs)
+    sigma = 1.5 if smoothing is None else as_quantity(smoothing, u.deg, "smoothing").value / np.sqrt(area)
+    counts, weight = (gaussian_filter(values, sigma) for values in (np.where(seen, data.sum(axis=0), 0.0), seen * 1.0))
+    return np.where(seen, counts / np.maximum(weight, 1e-9) / area, np.nan)
+
+
+def _kinds(catalogue, sources, radius, min_flux):
+    """The kinds of sources to mark."""
+    found = _Marked(catalogue)
+    if sources is None:
+        return [_Kind("o", "#ffffff", 4.6, 0.45, *found.rows(slice(None)), f"{len(found.coords)} sources")]
+    result, true = match(catalogue, sources, radius), _Marked(sources)
+    missed, limit = ~result.found, ""
+    if min_flux is not None:
+        if "flux" not in getattr(sources, "colnames", ()):
+            raise ValueError("min_flux is given, but the true sources have no column 'flux'")
+        min_flux = as_quantity(min_flux, _FLUX_UNIT, "min_flux")
+        missed &= sources["flux"] >= min_flux
+        power = int(np.floor(np.log10(min_flux.value)))
+        limit = rf" above ${min_flux.value / 10**power:.1f} \times 10^{{{power}}}$ cm$^{{-2}}$ s$^{{-1}}$"
+    return [
+        _Kind("o", "#ffffff", 4.6, 0.45, *found.rows(result.matched), f"{np.sum(result.matched)} found"),
+        _Kind("s", "#56d4ff", 5.5, 0.9, *true.rows(missed), f"{np.sum(missed)} missed{limit}"),
+        _Kind("x", "#7cfc00", 5.5, 1.1, *found.rows(~result.matched), f"{np.sum(~result.matched)} false"),
+    ]
+
+
+class _Marked:
+    """Positions and, where known, significances of sources."""
+
+    def __init__(self, sources):
+        self.coords = source_coords(sources)
+        known = "significance" in getattr(sources, "colnames", ())
+        self.significance = np.asarray(sources["significance"], float) if known else None
+
+    def rows(self, chosen):
+        return self.coords[chosen], None if self.significance is None else self.significance[chosen]
+
+
+def _draw(figure, wcses, images, kinds, label):
+    """Draw each image on axes of its own, with marks; one legend and colour bar for all."""
+    from matplotlib import colormaps
+    from matplotlib.colors import AsinhNorm, LinearSegmentedColormap
+
+    # not up to the brightest colours, so that marks stand out everywhere
+    colours = LinearSegmentedColormap.from_list("dark inferno", colormaps["inferno"](np.linspace(0, 0.8, 256)))
+    low, high = np.nanpercentile(images[0], [1, 99.95])
+    norm = AsinhNorm(max(2 * low, high / 100, 1e-9), vmin=low, vmax=max(high, low + 1e-6))
+    whole_sky = len(images) == 2
+    grid = figure.add_gridspec(len(images), 1, height_ratios=[2.75, 1] if whole_sky else None)
+    for number, (wcs, image) in enumerate(zip(wcses, images, strict=True)):
+        ellipse = whole_sky and number == 0
+        axes = _sky_axes(figure, grid[number], wcs, ellipse)
+        picture = axes.imshow(image, origin="lower", cmap=colours, norm=norm)
+        handles = [_mark(axes, wcs, image.shape, kind, 1 if ellipse else 2) for kind in kinds]
+        if number == 0:
+            figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), markerscale=1.6,
+                          facecolor="#303030", labelcolor="white", framealpha=1, borderpad=0.6)
+    figure.colorbar(picture, ax=figure.axes, label=label, extend="max", orientation="horizontal", shrink=0.6, aspect=50)
+
+
+def _sky_axes(figure, place, wcs, ellipse):
+    """Axes with a grid and labels of sky coordinates."""
+    from astropy.visualization.wcsaxes.frame import EllipticalFrame, RectangularFrame
+    from matplotlib.patheffects import withStroke
+
+    axes = figure.add_subplot(place, projection=wcs, frame_class=EllipticalFrame if ellipse else RectangularFrame)
+    axes.set_facecolor("white" if ellipse else "#606060")
+    axes.coords.grid(color="white", alpha=0.25, linewidth=0.5)
+    lon, lat = axes.coords
+    if ellipse:
+        lon.set_ticks(spacing=60 * u.deg)
+        lon.set_ticklabel_visible(False)
+        lon.set_ticks_visible(False)
+        for degrees in (120, 60, 0, 300, 240):
+            axes.text(degrees, -14, f"{degrees}°", transform=axes.get_transform("world"), color="white", fontsize=9,
+                      ha="center", va="center", path_effects=[withStroke(linewidth=2, foreground="black")])
+        return axes
+    names = {"glon": ("Galactic longitude", "Galactic latitude"), "ra": ("Right ascension", "Declination")}
+    kind = next((kind for kind in names if wcs.wcs.lngtyp.strip().lower() == kind), None)
+    for coordinate, name in zip((lon, lat), names.get(kind, ()), strict=False):
+        coordinate.set_axislabel(name)
+    if kind == "glon":
+        lon.set_major_formatter("d")
+        lat.set_major_formatter("d")
+    return axes
+
+
+def _mark(axes, wcs, shape, kind, scale):
+    """Mark the sources of one kind, those within the image; gives the legend's handle."""
+    x, y = skycoord_to_pixel(kind.coords, wcs, mode="wcs") if len(kind.coords) else np.zeros((2, 0))
+    inside = (x > -0.5) & (x < shape[1] - 0.5) & (y > -0.5) & (y < shape[0] - 0.5)
+    grade = np.full(len(x), 0.7)
+    if kind.significance is not None:
+        grade = 0.45 + 0.55 * np.clip(np.log10(np.maximum(kind.significance, 3) / 3) / 1.2, 0, 1.3)
+    area = (scale * kind.size * grade[inside]) ** 2
+    colour = {"color": kind.colour} if kind.shape == "x" else {"facecolors": "none", "edgecolors": kind.colour}
+    return axes.scatter(x[inside], y[inside], s=area, marker=kind.shape, linewidths=kind.width * scale**0.6,
+                        label=kind.label, **colour)
