@@ -3,6 +3,8 @@ import healpy as hp
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.wcs import WCS
 
 from astrolearn.sky import RadialPSF, SkyMap, read_exposure, read_psf
 
@@ -37,6 +39,24 @@ def test_exposure_follows_the_sky(exposure_file, frame):
     mean = np.trapezoid(np.log10(energy) * energy**-1.2, np.log(energy)) / np.trapezoid(energy**-1.2, np.log(energy))
     np.testing.assert_allclose(exposure[1].value, (3 + mean) * expected, rtol=0.01)
     skymap.exposure = exposure
+
+
+@pytest.mark.parametrize(("projection", "scale"), [("TAN", 0.5), ("AIT", 8.2)])
+def test_exposure_of_an_image(exposure_file, projection, scale):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [f"GLON-{projection}", f"GLAT-{projection}"]
+    wcs.wcs.cdelt, wcs.wcs.crpix = [-scale, scale], [20.5, 10.5]
+    image = CCDData(np.zeros((2, 20, 40)), unit="ct", wcs=wcs, meta={"energy_edges": [0.999, 1.001, 10] * u.GeV})
+    exposure = read_exposure(exposure_file, image)
+    assert exposure.shape == image.shape
+    centres = wcs.pixel_to_world(*np.meshgrid(np.arange(40), np.arange(20))).icrs.dec.rad
+    expected = np.nan_to_num(1e11 * (2 + np.sin(centres)))
+    np.testing.assert_allclose(exposure[0].value, 3 * expected, rtol=0.01)
+    assert (exposure[0] == 0).any() == (projection == "AIT")
+    for missing, message in (({"energy_edges": None}, "no energy_edges"), ({}, "no celestial WCS")):
+        bare = CCDData(image.data, unit="ct", wcs=wcs if missing else None, meta=missing)
+        with pytest.raises(ValueError, match=message):
+            read_exposure(exposure_file, bare)
 
 
 def test_what_is_no_exposure(exposure_file, tmp_path):
