@@ -18,10 +18,10 @@ from .instrument import ENERGY_RANGE, lat_psf
 
 __all__ = ["choose_edges", "choose_nside", "map_photons"]
 
-_LADDER = np.array([0.3, 0.5, 1, 2, 7, 20])  # GeV: lower edges of the bins of Bhattacharyya et al. (2022)
+_LADDER = (0.3, 0.5, 1, 2, 7, 20)  # GeV: lower edges of the bins of Bhattacharyya et al. (2022)
 _FEWEST_BINS = 3
 _LEAST_SHARE = 0.01
-_LARGEST_PIXEL = 2.2  # in 68 % radii: six bins of FRONT photons from 0.3 GeV have nside 256, photons > 50 GeV 512
+_LARGEST_PIXEL = 2.1  # in 68 % radii: six bins of FRONT photons from 0.3 GeV have nside 256, photons > 50 GeV 512
 _PIXELS = (64, 512)  # smallest and largest nside
 _CIRCLE = re.compile(r"\s*CIRCLE\s*\(([^,]+),([^,]+),([^)]+)\)", re.IGNORECASE)
 
@@ -98,10 +98,11 @@ def choose_edges(energies):
     if len(values) == 0:
         raise ValueError(f"no photons between {low:g} and {high:g} GeV, where sources are found")
     low, high = max(low, _two_digits(values.min(), np.floor)), min(high, _two_digits(values.max(), np.ceil))
-    inner = _LADDER[(_LADDER > 1.2 * low) & (_LADDER < high / 1.2)]
+    inner = [edge for edge in _LADDER if 1.2 * low < edge < high / 1.2]
     if len(inner) + 1 < _FEWEST_BINS:
-        return np.array([float(f"{edge:.3g}") for edge in np.geomspace(low, max(high, 1.2 * low), _FEWEST_BINS + 1)]) * u.GeV
-    return np.concatenate([[low], inner, [high]]) * u.GeV
+        equal = np.geomspace(low, max(high, 1.2 * low), _FEWEST_BINS + 1)
+        return [float(f"{edge:.3g}") for edge in equal] * u.GeV
+    return [low, *inner, high] * u.GeV
 
 
 def choose_nside(energy_edges, event_type="FRONT+BACK"):
@@ -118,7 +119,7 @@ def choose_nside(energy_edges, event_type="FRONT+BACK"):
     Returns
     -------
     int
-        The coarsest whose pixels are no larger than 2.2 times the 68 % radius of the sharpest PSF, among the bins with
+        The coarsest whose pixels are no larger than 2.1 times the 68 % radius of the sharpest PSF, among the bins with
         at least 1 % of the photons of a typical source (dN/dE ~ E**-2.2); from 64 to 512.
     """
     psf = lat_psf(energy_edges, event_type)
