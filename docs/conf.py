@@ -77,7 +77,6 @@ sphinx_gallery_conf = {
 }
 
 html_title = f"astrolearn {release}"
-html_static_path = ["_static"]
 html_last_updated_fmt = None
 html_theme_options |= {
     "navigation_with_keys": False,
