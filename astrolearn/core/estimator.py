@@ -146,7 +146,7 @@ class NetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         try:
             estimator = cls(**parameters)
             estimator._restore(state, weights)
-        except (TypeError, RuntimeError, LookupError) as error:
+        except (TypeError, RuntimeError, LookupError, AttributeError) as error:
             raise ValueError(f"{path} does not fit this version of {cls.__name__}: {error}") from error
         return estimator
 

@@ -95,11 +95,15 @@ def test_file_of_another_class(fitted, tmp_path):
         OtherRegressor.load(tmp_path / "slope.safetensors")
 
 
-@pytest.mark.parametrize("change", ["parameter", "attribute", "network"])
+@pytest.mark.parametrize("change", ["parameter", "attribute", "missing", "network"])
 def test_file_of_another_version_of_the_class(fitted, tmp_path, change, monkeypatch):
     path = tmp_path / "slope.safetensors"
+    if change == "missing":
+        monkeypatch.setattr(SlopeRegressor, "_fitted_names", ("offset_",))
     fitted.save(path)
-    if change == "parameter":
+    if change == "missing":
+        monkeypatch.undo()
+    elif change == "parameter":
         monkeypatch.setattr(SlopeRegressor, "__init__", NetworkEstimator.__init__)
     elif change == "attribute":
         monkeypatch.setattr(SlopeRegressor, "_fitted_names", ("n_samples_",))
