@@ -9,17 +9,16 @@ Run ``python -m astrolearn.recipes.fermi_lat --out FOLDER [--diffuse gll_iem_v07
 """
 
 import argparse
-import logging
-import subprocess
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from skorch.callbacks import Checkpoint
+from safetensors.torch import save_file
+from skorch.callbacks import Callback
 
 from astrolearn.core.seeding import make_rng
-from astrolearn.core.weights import release
+from astrolearn.core.tables import atomic_write
 from astrolearn.sources.fermi import DiffusePerturbation, GalacticTemplate, LATSkySimulator
 from astrolearn.sources.finder import PointSourceFinder
 
@@ -119,17 +118,25 @@ def training_maps(n_maps, diffuse=None, seed=SEED):
         yield families[_ORDER[(number + number // len(_ORDER)) % len(_ORDER)]].draw()
 
 
+class _SaveEpoch(Callback):
+    """Leaves the network's weights in a file after every epoch: a training that is cut short is not lost."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_epoch_end(self, net, **kwargs):
+        weights = {name: value.contiguous() for name, value in net.module_.state_dict().items()}
+        atomic_write(lambda path: save_file(weights, path), self.path, overwrite=True)
+
+
 class _SavingFinder(PointSourceFinder):
-    """A finder that leaves its network's weights in a folder after every epoch."""
+    """A finder that keeps the checkpoint of its last epoch in a folder."""
 
     folder = None
 
     def _net_options(self):
         options = super()._net_options()
-        if self.folder is not None:
-            saving = Checkpoint(monitor=None, f_params="params.safetensors", f_optimizer=None, f_criterion=None,
-                                f_history="history.json", dirname=str(self.folder), use_safetensors=True, sink=logging.debug)
-            options["callbacks"] = [*options.get("callbacks", []), saving]
+        options["callbacks"] = [*options.get("callbacks", []), _SaveEpoch(self.folder / "checkpoint.safetensors")]
         return options
 
 
@@ -162,3 +169,19 @@ def train(out, diffuse=None, *, n_maps=120, max_epochs=14, n_jobs=1, seed=SEED):
     finder._restore({"calibration_": saving.calibration_}, weights)
     finder.save(out / "finder.safetensors", overwrite=True)
     return finder
+
+
+def main():
+    """Command line of the recipe."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", required=True, help="folder for the checkpoint and the fitted finder")
+    parser.add_argument("--diffuse", help="FITS file of the Galactic diffuse model gll_iem_v07; default: download it")
+    parser.add_argument("--maps", type=int, default=120, help="number of simulated maps")
+    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that prepare maps")
+    arguments = parser.parse_args()
+    train(arguments.out, arguments.diffuse, n_maps=arguments.maps, max_epochs=arguments.epochs, n_jobs=arguments.jobs)
+
+
+if __name__ == "__main__":
+    main()

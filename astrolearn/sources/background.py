@@ -6,12 +6,14 @@ photons to support it. Sources would leak into that ratio, so before smoothing t
 three standard deviations: what stands out like a source is not background.
 """
 
+import astropy.units as u
 import healpy as hp
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from astrolearn.sky.convolve import correlate
 from astrolearn.sky.lattice import NestedLattice
+from astrolearn.sky.psf import RadialPSF
 
 __all__ = ["fit_background"]
 
@@ -24,6 +26,7 @@ _STEPS = {
 _SMALLEST = 2.0  # no correction on scales below this many 68 % radii: it would follow the sources
 _PRIOR_COUNTS = 40.0  # a correction of ratio r from N photons is taken as (N + prior) / (N / r + prior)
 _CLIP = 3.0  # standard deviations
+_SHARPEST = 1.4  # pixels: 68 % radius of the sharpest beam that spherical harmonics hold without ringing
 
 
 def fit_background(observation):
@@ -47,11 +50,13 @@ def fit_background(observation):
     r68 = observation.pixel_psf.containment_radius().to_value("deg")
     out = np.zeros_like(observation.counts)
     for i, counts in enumerate(observation.counts):
-        light, area = correlate(lattice, np.stack([counts, seen]), observation.pixel_psf, i)
-        light = np.where(valid, light / np.maximum(area, 0.05), 0)
+        # what a source looks like: its light spread over the PSF, or a little more where the PSF is sharper than the pixels
+        beam = RadialPSF.gaussian(max(r68[i], _SHARPEST * np.rad2deg(lattice.pixel_size)) * u.deg)
+        light, *area = correlate(lattice, [counts] if valid.all() else [counts, seen], beam, 0)
+        light = np.where(valid, light / np.maximum(area[0], 0.05), 0) if area else light
         # one photon in the core of the PSF must not count as a source where photons are rare
-        one_photon = 1.5 * float(observation.pixel_psf.evaluate(0.0, i)) * lattice.pixel_size**2
-        k2 = _squared_kernel(observation, i)
+        one_photon = 1.5 * float(beam.evaluate(0.0, 0)) * lattice.pixel_size**2
+        k2 = one_photon / 3  # of a Gaussian: half its peak
         floor = max(1e-4 * counts.sum() / valid.sum(), 1e-9)
         model = _profile(counts, strips, valid, floor) if kind == "profile" else observation.background[i]
         model = np.where(valid, np.maximum(model, floor), 0)
@@ -59,19 +64,12 @@ def fit_background(observation):
             scale = max(scale, _SMALLEST * r68[i])
             spread = np.maximum(np.hypot(_CLIP * np.sqrt(model * k2), tolerance * model), one_photon)
             clipped = np.clip(light, model - spread, model + spread) * seen
-            found, expected, share = _smooth(lattice, np.stack([clipped, model, seen]), scale)
+            found, expected, *share = _smooth(lattice, np.stack([clipped, model] + [seen] * (not valid.all())), scale)
             n_pixels = 4 * np.pi * (np.deg2rad(scale) / lattice.pixel_size) ** 2  # that a Gaussian averages
-            prior = _PRIOR_COUNTS / n_pixels * np.maximum(share, 1e-3)
+            prior = _PRIOR_COUNTS / n_pixels * (np.maximum(share[0], 1e-3) if share else 1)
             model = np.where(valid, np.maximum(model * (found + prior) / (expected + prior), floor), 0)
         out[i] = model
     return out
-
-
-def _squared_kernel(observation, energy_bin):
-    """Sum of the squared kernel weights of a bin: 1 / (effective number of pixels under the PSF)."""
-    theta = observation.pixel_psf.theta.to_value("rad")
-    profile = observation.pixel_psf.evaluate(theta, energy_bin)
-    return np.trapezoid(profile**2 * 2 * np.pi * theta, theta) * observation.lattice.pixel_size**2
 
 
 def _latitude_strips(observation):

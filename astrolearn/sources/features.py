@@ -75,14 +75,14 @@ def score_terms(observation, background):
     lattice = observation.lattice
     ratio, variance, area = (np.empty_like(observation.counts) for _ in range(3))
     whole = observation.valid.all()
-    seen = observation.valid.astype(np.float32)
+    area[:] = 1
     for i, (counts, expected) in enumerate(zip(observation.counts, background, strict=True)):
-        safe = np.maximum(expected, 1e-30)
-        maps = [np.where(expected > 0, counts / safe, 0)] + ([] if whole else [seen])
-        sums = correlate(lattice, np.stack(maps), observation.pixel_psf, i)
-        ratio[i], area[i] = np.maximum(sums[0], 0), 1.0 if whole else np.clip(sums[1], 0, 1)
-        inverse = np.where(expected > 0, 1 / safe, 0)
-        variance[i] = correlate(lattice, inverse[None], observation.pixel_psf, i, power=2)[0]
+        inverse = np.divide(1, expected, out=np.zeros_like(expected), where=expected > 0)
+        maps = [counts * inverse] + ([] if whole else [observation.valid])
+        ratio[i], *seen, variance[i] = correlate(lattice, maps, observation.pixel_psf, i, squared=[inverse])
+        if seen:
+            area[i] = np.clip(seen[0], 0, 1)
+    ratio = np.maximum(ratio, 0)
     return ratio, np.maximum(variance, 1e-12), area
 
 

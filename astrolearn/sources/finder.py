@@ -395,4 +395,4 @@ def _detectable(truth, min_significance):
         raise ValueError(f"the source table has no column 'coord', only {', '.join(truth.colnames)}")
     if "significance" in truth.colnames:
         truth = truth[np.asarray(truth["significance"]) >= min_significance]
-    return truth["coord"]
+    return SkyCoord(truth["coord"].frame)  # a column of a table cannot be pickled alone

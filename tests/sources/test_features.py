@@ -1,0 +1,150 @@
+"""Background, significance and channels against what Poisson statistics demand."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.nddata import NDData
+from scipy.special import ndtri
+from scipy.stats import poisson
+from toy import R68, toy_image, toy_sky
+
+from astrolearn.sky import RadialPSF, SkyMap
+from astrolearn.sources.background import fit_background
+from astrolearn.sources.features import (
+    CHANNELS,
+    bin_levels,
+    extract_features,
+    score_terms,
+    significance,
+    spectral_weights,
+)
+from astrolearn.sources.observation import observe
+
+
+def test_a_flat_background_is_found_without_a_template():
+    observation = observe(toy_sky(n_sources=0, template=False))
+    background = fit_background(observation)
+    np.testing.assert_allclose(background.mean(axis=1), observation.counts.mean(axis=1), rtol=0.01)
+    assert np.std(background / 3.0) < 0.05
+
+
+def test_a_wrongly_normalised_template_is_put_right():
+    skymap = toy_sky(n_sources=0)
+    skymap.background = np.asarray(skymap.background) * 2
+    np.testing.assert_allclose(fit_background(observe(skymap)).mean(axis=1), 3.0, rtol=0.02)
+
+
+def test_sources_do_not_leak_into_the_background():
+    skymap = toy_sky(1, n_sources=20, counts=(2000, 5000))
+    with_sources = fit_background(observe(skymap))
+    assert np.median(with_sources) == pytest.approx(3.0, rel=0.05)
+    assert np.asarray(skymap.data).mean() > 3 * 1.2  # they are a good part of the light
+    assert with_sources.mean() < 3.0 * 1.25
+
+
+def test_background_follows_a_bright_plane():
+    skymap = toy_sky(n_sources=0, template=False)
+    shape = 3 + 40 * np.exp(-np.abs(skymap.pixel_coords().b.deg) / 8)
+    data = np.random.default_rng(5).poisson(shape, skymap.data.shape).astype(np.float32)
+    plane = SkyMap(data, nest=True, energy_edges=skymap.energy_edges, psf=skymap.psf)
+    ratio = fit_background(observe(plane)) / shape
+    assert np.std(ratio) < 0.08 and np.mean(ratio) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("background", [0.05, 3.0, 100.0])
+def test_significance_is_standard_normal_without_sources(background):
+    """The tail beyond 3 sigma: as wide as normal where photons are many, never wider than Poisson where they are few."""
+    skymap = toy_sky(7, nside=64, n_sources=0, background=background)
+    observation = observe(skymap)
+    truth = np.full(observation.counts.shape, background, np.float32)
+    z = significance(score_terms(observation, truth), spectral_weights(observation, 2.3))
+    assert abs(np.mean(z)) < 0.25
+    assert 0.75 < np.std(z) < 1.25
+    if background > 1:
+        assert np.mean(z > 3) < 0.004
+
+
+def test_significance_of_a_known_excess():
+    """A source of s counts on background b under the whole PSF: about s / sqrt(b sum k^2), linear for weak sources."""
+    skymap = toy_sky(nside=64, n_sources=0, background=50.0)
+    observation = observe(skymap)
+    truth = np.full(observation.counts.shape, 50.0, np.float32)
+    terms = score_terms(observation, truth)
+    effective = 1 / (terms[1][0].mean() * 50)  # 1 / sum k^2, pixels
+    r68 = observation.pixel_psf.containment_radius()[0].to_value("rad")
+    gaussian = 4 * np.pi * (r68 / np.sqrt(-2 * np.log(0.32)) / observation.lattice.pixel_size) ** 2
+    assert effective * 50**2 / 50**2 == pytest.approx(gaussian / 50 * 50, rel=0.15)
+
+
+def test_single_photons_are_not_discoveries():
+    """One photon where 0.001 were expected: Poisson gives 3.1 sigma, a linear score would give tens."""
+    skymap = toy_sky(n_sources=0, background=0.0)
+    data = np.zeros_like(skymap.data)
+    data[:, 5000] = 1, 0
+    alone = SkyMap(data, nest=True, energy_edges=skymap.energy_edges, psf=skymap.psf)
+    observation = observe(alone)
+    b = np.full(data.shape, 1e-4, np.float32)
+    z = significance(score_terms(observation, b), [1.0, 0.0])
+    expected = 1e-4 * 4 * np.pi * (R68[0].to_value("rad") / 1.5096 / observation.lattice.pixel_size) ** 2
+    poisson_z = -ndtri(poisson.sf(0, expected))
+    assert 0.5 * poisson_z < z.max() < 1.5 * poisson_z
+
+
+def test_each_bin_goes_to_the_level_of_its_psf():
+    observation = observe(toy_sky(nside=64))
+    levels = bin_levels(observation)
+    assert list(levels) == sorted(levels, reverse=True)
+    sharp = toy_sky(nside=32)
+    sharp.psf = [0.5, 0.3] * u.deg
+    assert list(bin_levels(observe(sharp))) == [0, 0]
+
+
+@pytest.mark.parametrize("n_energy", [1, 2, 5])
+def test_channels_do_not_depend_on_the_number_of_bins(n_energy):
+    data = np.random.default_rng(0).poisson(2.0, (n_energy, 12 * 32**2)).astype(np.float32)
+    skymap = SkyMap(data, nest=True, energy_edges=np.geomspace(1, 100, n_energy + 1) * u.GeV, psf=np.geomspace(3, 1, n_energy) * u.deg)
+    features = extract_features(observe(skymap))
+    assert [c.shape[0] for c in features.channels] == [len(CHANNELS[level]) for level in range(3)]
+    assert all(np.isfinite(c).all() for c in features.channels)
+
+
+def test_much_finer_pixels_are_summed_first():
+    skymap = toy_sky(nside=128)
+    observation = observe(skymap)
+    assert observation.lattice.nside == 64
+    assert observation.factor == 2
+    assert observation.counts.sum() == pytest.approx(skymap.data.sum())
+
+
+@pytest.mark.parametrize("make", [toy_sky, toy_image])
+def test_masked_pixels_hold_nothing(make):
+    skymap = make()
+    mask = np.zeros(skymap.data.shape[1:], bool)
+    mask[: len(mask) // 3] = True
+    skymap.mask = np.broadcast_to(mask, skymap.data.shape).copy()
+    observation = observe(skymap)
+    features = extract_features(observation)
+    hidden = ~observation.valid
+    assert hidden.any()
+    assert not observation.counts[:, hidden].any() and not features.background[:, hidden].any()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda m: setattr(m, "psf", None) or m, "no PSF"),
+        (lambda m: SkyMap(-np.asarray(m.data) - 1, nest=True, psf=m.psf), "negative counts"),
+        (lambda m: SkyMap(m.data, unit=u.Jy, nest=True, psf=m.psf), "counts"),
+        (lambda m: SkyMap(m.data, nest=True, psf=m.psf, mask=np.ones(m.n_pix, bool)), "no valid pixels"),
+        (lambda m: SkyMap(m.data, nest=True, psf=RadialPSF.gaussian([1, 1, 1] * u.deg)), "3"),
+        (lambda m: NDData(np.asarray(m.data)[:, :1024].reshape(2, 32, 32)), "WCS"),
+    ],
+)
+def test_maps_that_cannot_be_used(break_it, message):
+    with pytest.raises((ValueError, u.UnitConversionError), match=message):
+        observe(break_it(toy_sky()))
+
+
+def test_other_objects_are_refused():
+    with pytest.raises(TypeError, match="list"):
+        observe([1, 2])
