@@ -139,7 +139,8 @@ def save_figure(figure, path, dpi=200):
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     picture = Image.open(buffer).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    dithered = picture.quantize(palette=picture.quantize(256), dither=Image.Dither.FLOYDSTEINBERG)
+    dithered.save(path, optimize=True)
 
 
 def _energy_bins(skymap):
@@ -272,15 +273,14 @@ def _draw(figure, wcses, images, kinds, label):
         picture = axes.imshow(image, origin="lower", cmap=colours, norm=norm)
         handles = [_mark(axes, wcs, image.shape, kind, 1 if ellipse else 2) for kind in kinds]
         if number == 0:
-            figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), markerscale=1.6,
-                          facecolor="#303030", labelcolor="white", framealpha=1, borderpad=0.6)
+            axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.02), ncols=len(handles),
+                        markerscale=1.6, facecolor="#303030", labelcolor="white", framealpha=1, borderpad=0.6)
     figure.colorbar(picture, ax=figure.axes, label=label, extend="max", orientation="horizontal", shrink=0.6, aspect=50)
 
 
 def _sky_axes(figure, place, wcs, ellipse):
     """Axes with a grid and labels of sky coordinates."""
     from astropy.visualization.wcsaxes.frame import EllipticalFrame, RectangularFrame
-    from matplotlib.patheffects import withStroke
 
     axes = figure.add_subplot(place, projection=wcs, frame_class=EllipticalFrame if ellipse else RectangularFrame)
     axes.set_facecolor("white" if ellipse else "#606060")
@@ -292,7 +292,7 @@ def _sky_axes(figure, place, wcs, ellipse):
         lon.set_ticks_visible(False)
         for degrees in (120, 60, 0, 300, 240):
             axes.text(degrees, -14, f"{degrees}°", transform=axes.get_transform("world"), color="white", fontsize=9,
-                      ha="center", va="center", path_effects=[withStroke(linewidth=2, foreground="black")])
+                      ha="center", va="center", bbox={"facecolor": "black", "alpha": 0.7, "linewidth": 0, "pad": 1.5})
         return axes
     names = {"glon": ("Galactic longitude", "Galactic latitude"), "ra": ("Right ascension", "Declination")}
     kind = next((kind for kind in names if wcs.wcs.lngtyp.strip().lower() == kind), None)

@@ -1,0 +1,133 @@
+"""The command ``astrolearn``: what each estimator does in one line, from files to files.
+
+Each domain has a module ``commands`` with plain functions that do the work; here are their options, and what all
+commands share. Those modules are imported when a command runs, so that ``astrolearn --help`` answers at once. What
+users can get wrong ends with one line on the standard error stream and the status 2.
+"""
+
+import argparse
+import sys
+import warnings
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import version
+
+__all__ = ["main"]
+
+
+def main(argv=None):
+    """
+    Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Arguments; default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0; 2 for input that cannot be used; 130 if interrupted.
+    """
+    try:
+        options = vars(_parser().parse_args(argv))
+    except SystemExit as leave:  # of --help and --version, and of errors in the arguments
+        return leave.code
+    command, module = options.pop("command"), options.pop("module")
+    name = f"astrolearn {command}"
+    try:
+        with _short_warnings(name):
+            getattr(import_module(module), command)(**options)
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, MemoryError) as error:
+        first_line, *_ = str(error).strip().splitlines() or [type(error).__name__]
+        print(f"{name}: error: {first_line.rstrip(':')}", file=sys.stderr)
+        return 2
+    return 0
+
+
+@contextmanager
+def _short_warnings(name):
+    """Show warnings as one line each, without the code that they come from."""
+    import astropy  # noqa: F401 (replaces showwarning when it is first imported)
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        print(f"{name}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line, without the usage."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+class _Joined(argparse.Action):
+    """Values and their unit as one text, with the unit in ``const`` where there are only numbers."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        text = " ".join(values).replace(",", " ").strip()
+        try:
+            float(text.split(" ")[-1])
+        except ValueError:
+            setattr(namespace, self.dest, text)
+        else:
+            setattr(namespace, self.dest, f"{text} {self.const}")
+
+
+def _parser():
+    parser = _Parser(prog="astrolearn", description="Deep-learning estimators for astronomy, on the command line.")
+    parser.add_argument("--version", action="version", version=f"astrolearn {version('astrolearn')}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_demo(commands)
+    _add_find(commands)
+    return parser
+
+
+def _add_command(commands, name, module, description):
+    parser = commands.add_parser(name, help=description, description=f"{description[0].upper()}{description[1:]}.")
+    parser.set_defaults(module=module)
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("-q", "--quiet", action="store_true", help="show neither progress nor results")
+    return parser
+
+
+def _add_demo(commands):
+    parser = _add_command(commands, "demo", "astrolearn.sources.commands",
+                          "simulate ten years of the Fermi-LAT sky, find its sources and compare")
+    parser.add_argument("--out", metavar="FOLDER", default="astrolearn-demo",
+                        help="folder for sources.ecsv, sources.reg and sky.png (default: astrolearn-demo)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the simulation (default: 1)")
+
+
+def _add_find(commands):
+    parser = _add_command(commands, "find", "astrolearn.sources.commands",
+                          "find point sources in a counts map or a photon list")
+    add = parser.add_argument
+    add("counts", metavar="MAP_OR_EVENTS", help="FITS file: HEALPix or WCS counts map, or photon list (FT1)")
+    add("-o", "--output", metavar="FILE", required=True, help="catalogue to write, .ecsv or .fits")
+    add("--regions", metavar="FILE", help="regions to write, .reg (ds9) or .crtf")
+    add("--plot", metavar="FILE", help="picture to write, .png, .pdf, .svg or .jpg")
+    add("--energy-edges", metavar="E", nargs="+", action=_Joined, const="GeV",
+        help="edges of energy bins, such as 0.3 0.5 1 2 7 20 1000 GeV (default: those of the map; for a photon list "
+             "chosen from its energies)")
+    add("--nside", type=int, metavar="N",
+        help="HEALPix resolution for a photon list (default: chosen from energies and PSF, 64 to 512)")
+    add("--event-type", choices=("FRONT", "BACK"), type=str.upper, help="photons to take from a list (default: all)")
+    add("--threshold", type=float, metavar="P", help="smallest probability of a source (default: 0.5)")
+    add("--weights", metavar="NAME_OR_FILE", default="fermi-lat", help="of the network (default: fermi-lat)")
+    add("--mask", metavar="REGIONS", help="ds9 or CRTF file with regions to leave out")
+    add("--psf", metavar="PSF", nargs="+", action=_Joined, const="deg",
+        help="event type of the LAT (FRONT, BACK, FRONT+BACK, PSF0 ... PSF3), FITS table as of gtpsf, or 68 %% radii in "
+             "the energy bins, such as 0.8 0.4 deg (default: that of the map, or of all LAT events)")
+    add("--exposure", metavar="FILE", help="HEALPix exposure cube as of gtexpcube2, for fluxes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,314 @@
+"""The commands ``astrolearn find`` and ``astrolearn demo``: catalogues from files, and from a simulated sky."""
+
+import sys
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.io.fits import BinTableHDU
+from astropy.table import QTable
+
+from astrolearn.core.outputs import check_outputs, write_outputs
+from astrolearn.sky import EnergyRebinner, RegionMask, SkyMap, read_exposure, read_map, read_psf, to_regions
+from astrolearn.sky.energy import parse_edges
+from astrolearn.sky.fits_tools import open_fits
+from astrolearn.sky.healpix_io import healpix_hdu
+from astrolearn.sources.fermi import LATSkySimulator, lat_psf
+from astrolearn.sources.fermi.instrument import EVENT_TYPES
+from astrolearn.sources.fermi.photon_lists import map_photons
+from astrolearn.sources.finder import PointSourceFinder
+from astrolearn.sources.plots import plot_sky, save_figure
+from astrolearn.sources.recovery import recover
+
+__all__ = ["demo", "find"]
+
+_TABLES = {".ecsv": "ascii.ecsv", ".fits": "fits"}
+_REGIONS = {".reg": "ds9", ".crtf": "crtf"}
+_PICTURES = (".png", ".pdf", ".svg", ".jpg")
+# keywords of the FITS standard have eight characters; longer ones cannot hold long values
+_FITS_KEYWORDS = {"threshold": "THRESHLD", "localizer": "LOCALIZR", "energy_edges": "E_EDGES", "astrolearn": "ASTROLRN"}
+
+
+def find(
+    counts, output, *, regions=None, plot=None, energy_edges=None, nside=None, event_type=None, threshold=None,
+    weights="fermi-lat", mask=None, psf=None, exposure=None, overwrite=False, quiet=False,
+):
+    """
+    Find point sources in a counts map or a photon list.
+
+    Parameters
+    ----------
+    counts : path-like
+        FITS file: HEALPix map, WCS image or cube of counts, or photon list (FT1).
+    output : path-like
+        The catalogue to write, ``.ecsv`` or ``.fits``.
+    regions : path-like, optional
+        Circles of three times the 68 % position error to write, ``.reg`` (ds9) or ``.crtf``.
+    plot : path-like, optional
+        Picture to write, ``.png``, ``.pdf``, ``.svg`` or ``.jpg``.
+    energy_edges : `~astropy.units.Quantity` or str, optional
+        Edges of energy bins, such as ``"1, 3, 10 GeV"``: any for a photon list; bins of a map are merged, or named if
+        the file does not say which they are. Default for photon lists:
+        `~astrolearn.sources.fermi.photon_lists.choose_edges`.
+    nside : int, optional
+        HEALPix resolution for a photon list. Default: `~astrolearn.sources.fermi.photon_lists.choose_nside`.
+    event_type : {"FRONT", "BACK"}, optional
+        Photons to take from a photon list. Default: all.
+    threshold : float, optional
+        Smallest probability of a source. Default: that of the weights.
+    weights : str or path-like, optional
+        Name of weights that come with the package, or a file that ``PointSourceFinder.save`` wrote.
+    mask : path-like, optional
+        Regions to leave out: a ds9 or CRTF file, or the text of one.
+    psf : str, optional
+        Event type of the LAT (FRONT, BACK, FRONT+BACK, PSF0 ... PSF3), FITS file as of ``gtpsf``, or 68 % radii of the
+        energy bins, such as ``"0.8, 0.4 deg"``. Default: that of the map, or else of all events of the LAT.
+    exposure : path-like, optional
+        HEALPix exposure cube as of ``gtexpcube2``, with which the catalogue has fluxes.
+    overwrite : bool, optional
+        Whether existing files may be replaced.
+    quiet : bool, optional
+        Show neither progress nor summary.
+
+    Returns
+    -------
+    SampleTable
+        The catalogue, see `PointSourceFinder.predict`.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or written.
+    ValueError
+        If the contents of a file or an option cannot be used.
+    """
+    outputs = [(output, _TABLES), (regions, _REGIONS), (plot, _PICTURES)]
+    check_outputs(outputs, overwrite=overwrite, inputs=(counts, exposure))
+    if plot is not None:
+        _require_matplotlib()
+    finder = _load_finder(weights, threshold, quiet)
+    masking = None if mask is None else RegionMask(mask).fit([])
+    _say(f"reading {counts}", quiet)
+    skymap = _read_counts(counts, energy_edges, nside, event_type)
+    if masking is not None:
+        skymap = masking.transform(skymap)
+    if psf is not None:
+        _attach(skymap, "psf", _read_psf(psf, _energy_edges(skymap)))
+    if exposure is not None:
+        _attach(skymap, "exposure", read_exposure(exposure, skymap))
+    _say("looking for sources", quiet)
+    catalogue = finder.predict(skymap)
+    catalogue.meta |= {"input": str(counts), "weights": str(weights), "astrolearn": version("astrolearn")}
+    written = write_outputs([
+        (output, lambda path: _write_table(catalogue, path)),
+        (regions, lambda path: to_regions(catalogue).write(path, format=_REGIONS[path.suffix])),
+        (plot, lambda path: save_figure(plot_sky(skymap, catalogue), path)),
+    ], overwrite=overwrite)
+    if not quiet:
+        print(_strongest(catalogue), _list_of(written), sep="\n")
+    return catalogue
+
+
+def _read_counts(path, energy_edges, nside, event_type):
+    """`SkyMap`, or CCDData for WCS images, from a file of any kind that `find` takes."""
+    edges = None if energy_edges is None else parse_edges(energy_edges)
+    if _is_photon_list(path):
+        return map_photons(path, energy_edges=edges, nside=nside, event_type=event_type)
+    for option, value in (("--nside", nside), ("--event-type", event_type)):
+        if value is not None:
+            raise ValueError(f"{path}: {option} is for photon lists, and this is a map")
+    skymap = read_map(path)
+    if edges is None:
+        return skymap
+    if _energy_edges(skymap) is not None:
+        return EnergyRebinner(edges).transform(skymap)
+    n_energy = skymap.n_energy if isinstance(skymap, SkyMap) else 1 if skymap.data.ndim == 2 else len(skymap.data)
+    if len(edges) != n_energy + 1:
+        raise ValueError(f"{path}: energy bins need one edge more than there are bins, "
+                         f"but there are {len(edges)} edges for {n_energy}")
+    _attach(skymap, "energy_edges", edges)
+    return skymap
+
+
+def _is_photon_list(path):
+    """Whether a FITS file holds a table, but neither a HEALPix map nor an image."""
+    with open_fits(path) as hdus:
+        if healpix_hdu(hdus) is not None or any(hdu.is_image and hdu.header["NAXIS"] >= 2 for hdu in hdus):
+            return False
+        if not any(isinstance(hdu, BinTableHDU) for hdu in hdus):
+            raise ValueError("neither a counts map nor a photon list is in this file")
+        return True
+
+
+def _read_psf(text, edges):
+    """PSF from what the user says of it."""
+    if text in EVENT_TYPES or Path(text).is_file():
+        if edges is None:
+            raise ValueError(f"--psf {text} needs the energies of the map: give them with --energy-edges")
+        return lat_psf(edges, text) if text in EVENT_TYPES else read_psf(text, edges)
+    *numbers, unit = text.replace(",", " ").split() or [""]
+    try:
+        return u.Quantity([float(number) for number in numbers], unit).to(u.deg)
+    except (TypeError, ValueError):
+        raise ValueError(f"--psf {text}: neither an event type ({', '.join(EVENT_TYPES)}), nor a file, nor radii such "
+                         "as '0.8 0.4 deg'") from None
+
+
+def _strongest(catalogue, n=10):
+    """Text on the most significant sources."""
+    if len(catalogue) == 0:
+        return "No sources found."
+    rows = catalogue[np.argsort(-catalogue["significance"])[:n]]
+    coords = rows["coord"].galactic
+    columns = {
+        "l": (coords.l, ".2f"), "b": (coords.b, "+.2f"), "error": (rows["coord_error"], ".3f"),
+        "probability": (rows["probability"], ".3f"), "significance": (rows["significance"], ".1f"),
+        "photons": (rows["counts"].value, ".0f"),
+    }
+    if "flux" in rows.colnames:
+        columns["flux"] = (rows["flux"], ".2e")
+    table = QTable({name: values for name, (values, _) in columns.items()})
+    for name, (_, form) in columns.items():
+        table[name].info.format = form
+    head = f"{len(catalogue)} source{'' if len(catalogue) == 1 else 's'} found"
+    head += "; the most significant:" if len(catalogue) > n else ":"
+    return "\n".join([head, *table.pformat(max_lines=-1, max_width=-1)])
+
+
+def demo(out="astrolearn-demo", *, seed=1, weights="fermi-lat", nside=256, overwrite=False, quiet=False):
+    """
+    Simulate ten years of the Fermi-LAT sky, find its sources, and say how many of them were found.
+
+    Parameters
+    ----------
+    out : path-like, optional
+        Folder for the catalogue ``sources.ecsv``, ds9 regions ``sources.reg`` and the picture ``sky.png``.
+    seed : int, optional
+        Seed of the simulation.
+    weights : str or path-like, optional
+        As for `find`.
+    nside : int, optional
+        HEALPix resolution of the sky.
+    overwrite : bool, optional
+        Whether the folder may hold files already; those of the same names are replaced.
+    quiet : bool, optional
+        Show neither progress nor results.
+
+    Returns
+    -------
+    catalogue : SampleTable
+        The sources found.
+    skymap : SkyMap
+        The simulated sky, with the true sources.
+
+    Raises
+    ------
+    OSError
+        If files cannot be written.
+    ValueError
+        If there are no such weights, or matplotlib is missing.
+    """
+    out = Path(out)
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise FileExistsError(f"the folder {out} is not empty: give another with --out, or --overwrite")
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is a file, not a folder")
+    _require_matplotlib()
+    finder = _load_finder(weights, None, quiet)
+    _say("simulating ten years of the Fermi-LAT sky", quiet)
+    skymap, = LATSkySimulator(nside=nside).sample(random_state=seed)
+    _say("looking for sources", quiet)
+    catalogue = finder.predict(skymap)
+    catalogue.meta |= {"seed": seed, "weights": str(weights), "astrolearn": version("astrolearn")}
+    truth = skymap.sources[skymap.sources["significance"] >= finder.min_significance]
+    parts = {name: recover(catalogue, truth, finder.match_radius, min_latitude=latitude)
+             for name, latitude in (("whole sky", 0), ("|b| > 20 deg", 20))}
+    limit = parts["whole sky"].complete_above
+    _say("drawing the sky", quiet)
+    figure = plot_sky(skymap, catalogue, truth, min_flux=limit if limit > 0 else None, radius=finder.match_radius,
+                      title="Simulated Fermi-LAT sky: ten years, FRONT photons of 0.3 GeV to 1 TeV")
+    out.mkdir(parents=True, exist_ok=True)
+    written = write_outputs([
+        (out / "sources.ecsv", lambda path: _write_table(catalogue, path)),
+        (out / "sources.reg", lambda path: to_regions(catalogue).write(path, format="ds9")),
+        (out / "sky.png", lambda path: save_figure(figure, path)),
+    ], overwrite=overwrite)
+    if not quiet:
+        print(_recovered(parts), _list_of(written), sep="\n\n")
+    return catalogue, skymap
+
+
+def _recovered(parts):
+    """Text on how many of the simulated sources were found: `Recovery` of each part of the sky."""
+    bins = next(iter(parts.values())).by_flux
+    unit = 1e-10 * bins["low"].unit
+    rows = [["", *(text for name in parts for text in (name, ""))],
+            ["flux > 1 GeV", *("purity", "completeness") * len(parts)]]
+    for number, (low, high) in enumerate(zip(bins["low"].to_value(unit), bins["high"].to_value(unit), strict=True)):
+        rows.append([f"{low:5.3g} - {high:.3g}" if np.isfinite(high) else f"{low:5.3g} -"])
+        for part in parts.values():
+            row = part.by_flux[number]
+            rows[-1] += [_share(row["purity"], row["n_detected"]), _share(row["completeness"], row["n_reference"])]
+    rows.append(["all"])
+    for part in parts.values():
+        rows[-1] += [_share(part.match.purity, len(part.match.catalogue)),
+                     _share(part.match.completeness, len(part.match.reference))]
+    rows.append(["90 % found from", *(text for part in parts.values()
+                                      for text in ("", f"{part.complete_above.to_value(unit):.2f}"))])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["   ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    rule = "-" * max(map(len, lines))
+    return "\n".join([
+        *lines[:2], rule, *lines[2:-2], rule, *lines[-2:], "",
+        "Fluxes are in 1e-10 photons / (cm2 s). Purity: share of the detections that are true, by the flux measured;",
+        "completeness: share of the simulated sources that were found, by true flux; in brackets: how many there are.",
+    ])
+
+
+def _share(share, number):
+    return f"{share:.3f} ({number})" if number else "-"
+
+
+def _load_finder(weights, threshold, quiet):
+    """The finder of shipped weights, or of a file."""
+    path = Path(weights)
+    from_file = path.suffix == ".safetensors" or path.is_file()
+    finder = PointSourceFinder.load(path) if from_file else PointSourceFinder.from_pretrained(str(weights))
+    finder.set_params(verbose=0 if quiet else 1)
+    return finder if threshold is None else finder.set_params(threshold=threshold)
+
+
+def _write_table(catalogue, path):
+    """Write a catalogue as ECSV or FITS."""
+    catalogue = catalogue.copy(copy_data=False)
+    if path.suffix == ".fits":
+        catalogue.meta = {_FITS_KEYWORDS.get(key, key.upper()): value for key, value in catalogue.meta.items()}
+    catalogue.write(path, format=_TABLES[path.suffix])
+
+
+def _list_of(written):
+    return f"Written: {', '.join(map(str, written))}"
+
+
+def _require_matplotlib():
+    if find_spec("matplotlib") is None:
+        raise ValueError('pictures need matplotlib: pip install "astrolearn[plot]"')
+
+
+def _say(text, quiet):
+    if not quiet:
+        print(f"{text} ...", file=sys.stderr)
+
+
+# SkyMap has attributes where images have entries in meta
+def _attach(skymap, name, value):
+    if isinstance(skymap, SkyMap):
+        setattr(skymap, name, value)
+    else:
+        skymap.meta[name] = value
+
+
+def _energy_edges(skymap):
+    return skymap.energy_edges if isinstance(skymap, SkyMap) else skymap.meta.get("energy_edges")
