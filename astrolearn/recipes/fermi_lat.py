@@ -3,7 +3,7 @@
 One finder is to serve any LAT map, so it is shown many: energy bins, event types, exposures, pixel sizes, whole skies and images, with
 the diffuse template at hand (normalised wrongly and distorted, as templates are) or without. Four families: six or so bins from 0.3 GeV on at
 nside 256; one to three bins of the best-reconstructed photons at nside 128; photons above 10 or 50 GeV at nside 256 and 512, mostly without a
-template; and finely pixelled images around the Galactic centre and along the plane.
+template; and finely pixelled images around the Galactic centre and along the plane. A quarter of the skies are partial.
 
 Run ``python -m astrolearn.recipes.fermi_lat --out FOLDER [--diffuse gll_iem_v07.fits]``: about an hour on two cores.
 """
@@ -88,6 +88,10 @@ class _Simulations:
         (skymap,) = self.simulator.sample(1, seed)
         if bare:
             skymap.background = None
+        if rng.random() < 0.25:
+            # a part of the sky only: everything on one side of a plane
+            normal, offset = rng.normal(size=3), rng.uniform(-0.5, 0.5)
+            skymap.mask = skymap.pixel_coords().cartesian.xyz.value.T @ (normal / np.linalg.norm(normal)) > offset
         return skymap
 
 
@@ -140,7 +144,7 @@ class _SavingFinder(PointSourceFinder):
         return options
 
 
-def train(out, diffuse=None, *, n_maps=120, max_epochs=14, n_jobs=1, seed=SEED):
+def train(out, diffuse=None, *, n_maps=96, max_epochs=10, n_jobs=1, seed=SEED):
     """
     Train the finder.
 
@@ -176,8 +180,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, help="folder for the checkpoint and the fitted finder")
     parser.add_argument("--diffuse", help="FITS file of the Galactic diffuse model gll_iem_v07; default: download it")
-    parser.add_argument("--maps", type=int, default=120, help="number of simulated maps")
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--maps", type=int, default=96, help="number of simulated maps")
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--jobs", type=int, default=1, help="processes that prepare maps")
     arguments = parser.parse_args()
     train(arguments.out, arguments.diffuse, n_maps=arguments.maps, max_epochs=arguments.epochs, n_jobs=arguments.jobs)

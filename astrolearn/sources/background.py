@@ -23,8 +23,8 @@ _STEPS = {
     "template": ((12.0, 0.5), (6.0, 0.2), (3.0, 0.1), (3.0, 0.05)),
     "profile": ((12.0, np.inf), (12.0, 0.7), (6.0, 0.4), (3.0, 0.2), (1.5, 0.1), (1.5, 0.05)),
 }
-_SMALLEST = 2.0  # no correction on scales below this many 68 % radii: it would follow the sources
-_PRIOR_COUNTS = 40.0  # a correction of ratio r from N photons is taken as (N + prior) / (N / r + prior)
+_SMALLEST = 3.0  # no correction on scales below this many 68 % radii: it would follow the sources
+_PRIOR_COUNTS = 80.0  # a correction of ratio r from N photons is taken as (N + prior) / (N / r + prior)
 _CLIP = 3.0  # standard deviations
 _SHARPEST = 1.4  # pixels: 68 % radius of the sharpest beam that spherical harmonics hold without ringing
 
@@ -61,7 +61,7 @@ def fit_background(observation):
         model = _profile(counts, strips, valid, floor) if kind == "profile" else observation.background[i]
         model = np.where(valid, np.maximum(model, floor), 0)
         for scale, tolerance in _STEPS[kind]:
-            scale = max(scale, _SMALLEST * r68[i])
+            scale = max(scale, _SMALLEST * r68[i], 2 * np.rad2deg(lattice.pixel_size))
             spread = np.maximum(np.hypot(_CLIP * np.sqrt(model * k2), tolerance * model), one_photon)
             clipped = np.clip(light, model - spread, model + spread) * seen
             found, expected, *share = _smooth(lattice, np.stack([clipped, model] + [seen] * (not valid.all())), scale)

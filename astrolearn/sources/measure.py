@@ -16,6 +16,7 @@ from astrolearn.sources.features import LEVELS, bin_levels
 __all__ = ["Photometry", "measure"]
 
 _REACH = 4  # pixels to each side of a source that take part
+_SUB = 3  # sub-pixels along a pixel next to a source
 _ROUNDS = 4
 _OVERLAP = 0.03  # correlation of two sources' counts below which they do not blur each other's errors
 _NEIGHBOURS = 10  # that enter the error of one source
@@ -61,8 +62,10 @@ def measure(observation, background, coords):
         levels = bin_levels(observation)
         view = observation
         for level in range(LEVELS):
-            for i in np.flatnonzero(levels == level):
-                counts[:, i], error[:, i], statistic[:, i] = _fit_bin(view, background[i], i, coords)
+            here = np.flatnonzero(levels == level)
+            footprints = _Footprints(view, coords) if len(here) else None
+            for i in here:
+                counts[:, i], error[:, i], statistic[:, i] = _fit_bin(view, background[i], i, footprints.fractions(i))
             if level < LEVELS - 1 and (levels > level).any():
                 background = view.lattice.sum_children(background)
                 view = view.coarsened()
@@ -83,10 +86,9 @@ def _standard_deviations(statistic, n_free):
     return z
 
 
-def _fit_bin(view, background, i, coords):
+def _fit_bin(view, background, i, footprint):
     """Counts, errors and test statistics of all sources in one bin."""
-    n_source = len(coords)
-    footprint = _footprints(view, i, coords)
+    n_source = footprint.shape[1]
     seen = np.flatnonzero(background.ravel() > 0)
     n, b = view.counts[i].ravel()[seen].astype(float), background.ravel()[seen].astype(float)
     cell = np.unique(view.lattice.cells()[seen], return_inverse=True)[1]
@@ -113,18 +115,33 @@ def _fit_bin(view, background, i, coords):
     return fitted[:n_source], np.sqrt(_variances(information, n_source)), statistic
 
 
-def _footprints(view, i, coords):
-    """Sparse (n_pixel, n_source): the fraction of a source's photons in each pixel around it."""
-    lattice = view.lattice
-    pixel = lattice.offsets(coords)[0]
-    around, _, _, _ = lattice.around(np.maximum(pixel, 0), _REACH)
-    use = (around >= 0) & (pixel >= 0)[:, None]
-    source, slot = np.nonzero(use)
-    where = around[source, slot]
-    chord = _vectors(lattice.positions(where)) - _vectors(coords.transform_to(lattice.frame))[source]
-    fraction = view.pixel_psf.evaluate(np.linalg.norm(chord, axis=1), i) * lattice.pixel_size**2
-    fraction *= view.valid.ravel()[where]
-    return csr_array((fraction, (where, source)), shape=(int(np.prod(lattice.shape)), len(coords)))
+class _Footprints:
+    """The pixels around each source, and from their distances the fraction of its photons in each."""
+
+    def __init__(self, view, coords):
+        lattice = view.lattice
+        pixel = lattice.offsets(coords)[0]
+        around, dx, dy, _ = lattice.around(np.maximum(pixel, 0), _REACH)
+        centre = _vectors(coords.transform_to(lattice.frame))
+        inside = (around >= 0) & (pixel >= 0)[:, None]
+        # next to the source the PSF changes within a pixel, and pixels of a sphere are neither square nor alike
+        near = np.maximum(np.abs(dx), np.abs(dy)) <= 1
+        self.parts, self.view, self.n_source = [], view, len(coords)
+        for chosen, n_sub in ((near, _SUB), (~near, 1)):
+            source, slot = np.nonzero(inside & chosen)
+            where = around[source, slot]
+            fine = (np.arange(n_sub) + 0.5) / n_sub - 0.5
+            used, row = np.unique(where, return_inverse=True)
+            points = np.stack([_vectors(lattice.positions(used, x, y)) for x in fine for y in fine], axis=1)
+            chord = np.linalg.norm(points[row] - centre[source, None], axis=2)
+            self.parts.append((where, source, chord, view.psf.pixelised(lattice.pixel_size / n_sub)))
+
+    def fractions(self, i):
+        """Sparse (n_pixel, n_source) of one bin."""
+        where, source = (np.concatenate([part[axis] for part in self.parts]) for axis in (0, 1))
+        share = np.concatenate([psf.evaluate(chord, i).mean(axis=1) for _, _, chord, psf in self.parts])
+        share *= self.view.lattice.pixel_size**2 * self.view.valid.ravel()[where]
+        return csr_array((share, (where, source)), shape=(self.view.valid.size, self.n_source))
 
 
 def _vectors(coords):

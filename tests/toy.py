@@ -12,7 +12,7 @@ from astrolearn.sky import SkyMap
 
 EDGES = [1, 3, 10] * u.GeV
 R68 = [1.6, 1.0] * u.deg
-_SIGMA = R68.to_value(u.rad) / np.sqrt(-2 * np.log(0.32))
+SIGMA = R68.to_value(u.rad) / np.sqrt(-2 * np.log(0.32))
 
 
 def scatter(coords, counts, sigma, rng):
@@ -32,7 +32,7 @@ def toy_sky(seed=0, nside=32, n_sources=40, counts=(60, 300), background=3.0, te
     n_pix = hp.nside2npix(nside)
     data = rng.poisson(background, (2, n_pix)).astype(np.float32)
     for i in range(2):
-        photons = scatter(coords, drawn[:, i], _SIGMA[i], rng)
+        photons = scatter(coords, drawn[:, i], SIGMA[i], rng)
         data[i] += np.bincount(hp.vec2pix(nside, *photons.T, nest=True), minlength=n_pix)
     skymap = SkyMap(data, nest=True, energy_edges=EDGES, psf=R68, exposure=[1e10, 1e10] * u.cm**2 * u.s,
                     background=np.full(data.shape, background, np.float32) if template else None)
@@ -51,7 +51,7 @@ def toy_image(seed=0, shape=(96, 128), scale=0.9, n_sources=12, counts=(60, 300)
     drawn = rng.poisson(np.exp(rng.uniform(*np.log(counts), n_sources))[:, None] * [0.5, 0.5])
     data = rng.poisson(background, (2, *shape)).astype(np.float32)
     for i in range(2):
-        sigma = np.rad2deg(_SIGMA[i]) / scale
+        sigma = np.rad2deg(SIGMA[i]) / scale
         px = np.repeat(x, drawn[:, i]) + sigma * rng.normal(size=drawn[:, i].sum())
         py = np.repeat(y, drawn[:, i]) + sigma * rng.normal(size=drawn[:, i].sum())
         edges = [np.arange(n + 1) - 0.5 for n in shape]
