@@ -124,8 +124,8 @@ def _add_find(commands):
     add("--weights", metavar="NAME_OR_FILE", default="fermi-lat", help="of the network (default: fermi-lat)")
     add("--mask", metavar="REGIONS", help="ds9 or CRTF file with regions to leave out")
     add("--psf", metavar="PSF", nargs="+", action=_Joined, const="deg",
-        help="event type of the LAT (FRONT, BACK, FRONT+BACK, PSF0 ... PSF3), FITS table as of gtpsf, or 68 %% radii in "
-             "the energy bins, such as 0.8 0.4 deg (default: that of the map, or of all LAT events)")
+        help="event type of the LAT (FRONT, BACK, FRONT+BACK, PSF0 ... PSF3), FITS table as of gtpsf, or 68 %% radii "
+             "in the energy bins, such as 0.8 0.4 deg (default: that of the map, or of all LAT events)")
     add("--exposure", metavar="FILE", help="HEALPix exposure cube as of gtexpcube2, for fluxes")
 
 

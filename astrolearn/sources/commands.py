@@ -276,7 +276,7 @@ def _load_finder(weights, threshold, quiet):
     path = Path(weights)
     from_file = path.suffix == ".safetensors" or path.is_file()
     finder = PointSourceFinder.load(path) if from_file else PointSourceFinder.from_pretrained(str(weights))
-    finder.set_params(verbose=0 if quiet else 1)
+    finder.set_params(verbose=int(_is_watched(quiet)))
     return finder if threshold is None else finder.set_params(threshold=threshold)
 
 
@@ -297,8 +297,13 @@ def _require_matplotlib():
         raise ValueError('pictures need matplotlib: pip install "astrolearn[plot]"')
 
 
+def _is_watched(quiet):
+    """Whether to show progress: not if asked to be quiet, nor in a log file."""
+    return not quiet and sys.stderr.isatty()
+
+
 def _say(text, quiet):
-    if not quiet:
+    if _is_watched(quiet):
         print(f"{text} ...", file=sys.stderr)
 
 

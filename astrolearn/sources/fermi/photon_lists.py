@@ -12,7 +12,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from astrolearn.sky import SkyMap, read_events
-from astrolearn.sky.energy import power_law_weights
+from astrolearn.sky.energy import parse_edges, power_law_weights
 
 from .instrument import ENERGY_RANGE, lat_psf
 
@@ -56,13 +56,11 @@ def map_photons(path, *, energy_edges=None, nside=None, event_type=None):
     """
     events = read_events(path)
     try:
-        if energy_edges is None:
-            energy_edges = choose_edges(events["ENERGY"])
-        psf_type = event_type or "FRONT+BACK"
-        nside = choose_nside(energy_edges, psf_type) if nside is None else nside
-        skymap = SkyMap.from_events(events, energy_edges, nside, nest=True,
-                                    event_type=None if event_type is None else event_type.lower())
-        skymap.psf = lat_psf(skymap.energy_edges, psf_type)
+        edges = choose_edges(events["ENERGY"]) if energy_edges is None else parse_edges(energy_edges)
+        psf = lat_psf(edges, event_type or "FRONT+BACK")
+        nside = choose_nside(edges, psf) if nside is None else nside
+        skymap = SkyMap.from_events(events, edges, nside, nest=True, event_type=event_type and event_type.lower())
+        skymap.psf = psf
     except ValueError as error:
         raise type(error)(f"{path}: {error}") from error
     cone = _selected_cone(skymap.meta)
@@ -92,12 +90,12 @@ def choose_edges(energies):
     ValueError
         If no photon is in that range.
     """
+    lowest, highest = (float(end.to_value(u.GeV)) for end in (energies.min(), energies.max()))
     low, high = _LADDER[0], ENERGY_RANGE[1].to_value(u.GeV)
-    values = energies.to_value(u.GeV)
-    values = values[(values >= low) & (values <= high)]
-    if len(values) == 0:
-        raise ValueError(f"no photons between {low:g} and {high:g} GeV, where sources are found")
-    low, high = max(low, _two_digits(values.min(), np.floor)), min(high, _two_digits(values.max(), np.ceil))
+    if highest < low or lowest > high:
+        raise ValueError(f"no photons between {low:g} and {high:g} GeV, where sources are found, but from "
+                         f"{lowest:.3g} to {highest:.3g} GeV")
+    low, high = max(low, _two_digits(lowest, np.floor)), min(high, _two_digits(highest, np.ceil))
     inner = [edge for edge in _LADDER if 1.2 * low < edge < high / 1.2]
     if len(inner) + 1 < _FEWEST_BINS:
         equal = np.geomspace(low, max(high, 1.2 * low), _FEWEST_BINS + 1)
@@ -105,16 +103,16 @@ def choose_edges(energies):
     return [low, *inner, high] * u.GeV
 
 
-def choose_nside(energy_edges, event_type="FRONT+BACK"):
+def choose_nside(energy_edges, psf):
     """
-    HEALPix resolution for finding sources with the LAT.
+    HEALPix resolution for finding sources.
 
     Parameters
     ----------
     energy_edges : `~astropy.units.Quantity`
         Edges of the energy bins.
-    event_type : str, optional
-        As for `lat_psf`.
+    psf : `~astrolearn.sky.RadialPSF`
+        PSF in these bins.
 
     Returns
     -------
@@ -122,7 +120,6 @@ def choose_nside(energy_edges, event_type="FRONT+BACK"):
         The coarsest whose pixels are no larger than 2.1 times the 68 % radius of the sharpest PSF, among the bins with
         at least 1 % of the photons of a typical source (dN/dE ~ E**-2.2); from 64 to 512.
     """
-    psf = lat_psf(energy_edges, event_type)
     matters = power_law_weights(energy_edges) >= _LEAST_SHARE
     sharpest = psf.containment_radius()[matters].min().to_value(u.rad)
     order = np.ceil(np.log2(np.sqrt(np.pi / 3) / (_LARGEST_PIXEL * sharpest)))
