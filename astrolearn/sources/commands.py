@@ -283,6 +283,10 @@ def _load_finder(weights, threshold, quiet):
 def _write_table(catalogue, path):
     """Write a catalogue as ECSV or FITS."""
     catalogue = catalogue.copy(copy_data=False)
+    if len(catalogue) == 0:  # astropy cannot read an ECSV file of no rows whose columns have two dimensions
+        for name in ("bin_counts", "bin_counts_error", "bin_flux", "bin_flux_error"):
+            if name in catalogue.colnames:
+                catalogue[name] = catalogue[name].reshape(0)
     if path.suffix == ".fits":
         catalogue.meta = {_FITS_KEYWORDS.get(key, key.upper()): value for key, value in catalogue.meta.items()}
     catalogue.write(path, format=_TABLES[path.suffix])

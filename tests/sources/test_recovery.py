@@ -1,8 +1,8 @@
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.coordinates import SkyCoord, concatenate
-from astropy.table import QTable
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable, vstack
 
 from astrolearn.sources.recovery import FLUX_BINS, complete_above, flux_above, recover
 
@@ -48,10 +48,9 @@ def test_complete_above():
 
 def test_recover(truth):
     strong = truth["flux"] > 1e-9 * FLUX
-    away = SkyCoord([5, 15], [75, 5], unit="deg", frame="galactic")
-    coord = concatenate([SkyCoord(truth["coord"][strong]), away])
-    flux = np.concatenate([truth["flux"][strong], [3e-10, 3e-10] * FLUX])
-    found = catalogue(coord, flux)
+    away = QTable({"coord": SkyCoord([5, 15], [75, 5], unit="deg", frame="galactic"), "flux": [3e-10, 3e-10] * FLUX})
+    listed = vstack([truth[strong], away])
+    found = catalogue(listed["coord"], listed["flux"])
     columns = list(found.colnames)
     whole = recover(found, truth, "0.3 deg")
     assert found.colnames == columns
