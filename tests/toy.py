@@ -34,8 +34,14 @@ def toy_sky(seed=0, nside=32, n_sources=40, counts=(60, 300), background=3.0, te
     for i in range(2):
         photons = scatter(coords, drawn[:, i], SIGMA[i], rng)
         data[i] += np.bincount(hp.vec2pix(nside, *photons.T, nest=True), minlength=n_pix)
-    skymap = SkyMap(data, nest=True, energy_edges=EDGES, psf=R68, exposure=[1e10, 1e10] * u.cm**2 * u.s,
-                    background=np.full(data.shape, background, np.float32) if template else None)
+    skymap = SkyMap(
+        data,
+        nest=True,
+        energy_edges=EDGES,
+        psf=R68,
+        exposure=[1e10, 1e10] * u.cm**2 * u.s,
+        background=np.full(data.shape, background, np.float32) if template else None,
+    )
     skymap.sources = QTable({"coord": coords, "counts": drawn})
     return skymap
 
@@ -57,5 +63,10 @@ def toy_image(seed=0, shape=(96, 128), scale=0.9, n_sources=12, counts=(60, 300)
         edges = [np.arange(n + 1) - 0.5 for n in shape]
         data[i] += np.histogram2d(py, px, edges)[0]
     sources = QTable({"coord": wcs.pixel_to_world(x, y), "counts": drawn})
-    meta = {"energy_edges": EDGES, "psf": R68, "sources": sources, "background": np.full(data.shape, background, np.float32)}
+    meta = {
+        "energy_edges": EDGES,
+        "psf": R68,
+        "sources": sources,
+        "background": np.full(data.shape, background, np.float32),
+    }
     return CCDData(data, unit=u.ct, wcs=wcs, meta=meta)

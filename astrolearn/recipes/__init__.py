@@ -1,0 +1,1 @@
+"""How each shipped weight file was trained: one runnable, seeded module per file."""

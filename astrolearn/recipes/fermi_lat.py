@@ -1,9 +1,10 @@
 """How ``fermi-lat`` was trained: on simulated LAT skies of many kinds, never on real photons.
 
-One finder is to serve any LAT map, so it is shown many: energy bins, event types, exposures, pixel sizes, whole skies and images, with
-the diffuse template at hand (normalised wrongly and distorted, as templates are) or without. Four families: six or so bins from 0.3 GeV on at
-nside 256; one to three bins of the best-reconstructed photons at nside 128; photons above 10 or 50 GeV at nside 256 and 512, mostly without a
-template; and finely pixelled images around the Galactic centre and along the plane. A quarter of the skies are partial.
+One finder is to serve any LAT map, so it is shown many: energy bins, event types, exposures, pixel sizes, whole skies
+and images, with the diffuse template at hand (normalised wrongly and distorted, as templates are) or without. Four
+families: six or so bins from 0.3 GeV on at nside 256; one to three bins of the best-reconstructed photons at nside 128;
+photons above 10 or 50 GeV at nside 256 and 512, mostly without a template; and finely pixelled images around the
+Galactic centre and along the plane. A quarter of the skies are partial.
 
 Run ``python -m astrolearn.recipes.fermi_lat --out FOLDER [--diffuse gll_iem_v07.fits]``: about an hour on two cores.
 """
@@ -59,12 +60,20 @@ class _Simulations:
     def _simulator(self):
         rng, family = self.rng, self.family
         nside = {"wide": 256, "sharp": 128, "hard": int(rng.choice([256, 512])), "image": 256}[family]
-        types = {"wide": ["FRONT", "FRONT", "FRONT+BACK", "BACK"], "sharp": ["PSF3", "PSF3", "FRONT", "PSF2"],
-                 "hard": ["FRONT+BACK", "FRONT+BACK", "FRONT"], "image": ["FRONT+BACK", "FRONT"]}[family]
+        types = {
+            "wide": ["FRONT", "FRONT", "FRONT+BACK", "BACK"],
+            "sharp": ["PSF3", "PSF3", "FRONT", "PSF2"],
+            "hard": ["FRONT+BACK", "FRONT+BACK", "FRONT"],
+            "image": ["FRONT+BACK", "FRONT"],
+        }[family]
         return LATSkySimulator(
-            self._edges(), nside=nside, event_type=str(rng.choice(types)), years=float(rng.uniform(5, 13)),
+            self._edges(),
+            nside=nside,
+            event_type=str(rng.choice(types)),
+            years=float(rng.uniform(5, 13)),
             event_class=str(rng.choice(["SOURCE", "ULTRACLEANVETO"])) if family == "sharp" else "SOURCE",
-            diffuse=self.diffuse, perturb=_PERTURBATION,
+            diffuse=self.diffuse,
+            perturb=_PERTURBATION,
         )
 
     def draw(self):
@@ -104,8 +113,8 @@ def training_maps(n_maps, diffuse=None, seed=SEED):
     n_maps : int
         How many.
     diffuse : path-like, optional
-        FITS file of the Galactic diffuse model gll_iem_v07, of any resolution. Default: downloaded from the Fermi Science
-        Support Center.
+        FITS file of the Galactic diffuse model gll_iem_v07, of any resolution. Default: downloaded from the Fermi
+        Science Support Center.
     seed : int, optional
         Seed of everything.
 

@@ -2,8 +2,8 @@
 
 ``correlate`` answers "how much light is here, weighed with the PSF" for sphere and image alike. On the sphere a kernel
 wider than the pixels goes through spherical harmonics (isotropic everywhere, no borders, a tenth of a second at nside
-256); a narrower one, which harmonics up to 3 nside - 1 cannot hold without ringing, is summed over neighbouring pixels at their true
-distances. On an image both go through the FFT.
+256); a narrower one, which harmonics up to 3 nside - 1 cannot hold without ringing, is summed over neighbouring pixels
+at their true distances. On an image both go through the FFT.
 """
 
 import healpy as hp
@@ -26,7 +26,8 @@ def correlate(lattice, values, psf, energy_bin, *, squared=()):
     lattice : NestedLattice or ImageLattice
         Where the maps live.
     values : sequence of arrays of float, shape lattice.shape
-        Maps to be weighed with k, the fraction of the photons that fall in a pixel (their sum is 1). Masked pixels must be 0.
+        Maps to be weighed with k, the fraction of the photons that fall in a pixel (their sum is 1). Masked pixels must
+        be 0.
     psf : RadialPSF
         As the pixels see it (see `RadialPSF.pixelised`).
     energy_bin : int

@@ -4,8 +4,8 @@ The pixels of a HEALPix map in NESTED order *are* square images: each of the twe
 grid, each pixel splits into 2 x 2 children. Patches cut from that grid hold every photon exactly once and
 coarsening by two is a sum over children, so nothing is ever resampled: Poisson counts stay Poisson, and the pyramid of
 a U-Net is the pyramid of HEALPix. What it takes is knowing what lies beyond the edge of a face (`NestedLattice`
-derives this from healpy's neighbour relations), and which pixel of the sphere each patch owns: patches tile the sphere with
-the pixels of a coarser HEALPix, so a pixel belongs to one patch and every patch sees a halo around its own.
+derives this from healpy's neighbour relations), and which pixel of the sphere each patch owns: patches tile the sphere
+with the pixels of a coarser HEALPix, so a pixel belongs to one patch and every patch sees a halo around its own.
 
 `ImageLattice` offers the same operations on a WCS image. Values live on ``lattice.shape``: (n_pix,) or (height, width);
 lattice coordinates (x, y) put pixel centres on integers.
@@ -74,7 +74,7 @@ def _step_over(face, x, y, n, axes):
 
 
 def _inside(face, x, y, n):
-    """Face, x, y of lattice positions up to one face away; ``exists`` is False beyond corners where three faces meet."""
+    """Face, x, y of lattice positions up to one face away; ``exists``: False beyond three-face corners."""
     face, x, y = (np.array(a) for a in np.broadcast_arrays(face, x, y))
     by_x = _step_over(face, x, y, n, (0, 1))
     by_y = _step_over(face, x, y, n, (1, 0))
@@ -134,12 +134,16 @@ class NestedLattice:
         lattice.core = self.core // 2  # the same patches
         return lattice
 
+    def recut(self):
+        """The same pixels in patches of full size."""
+        return NestedLattice(self.nside, self.frame)
+
     def sum_children(self, values):
         """Sums of 2 x 2 pixels, (..., n_pix) -> (..., n_pix / 4)."""
         return values.reshape(*values.shape[:-1], -1, 4).sum(axis=-1)
 
     def spread(self, values):
-        """Copy every value to its four children, (..., n_pix / 4) -> (..., n_pix): the inverse shape of `sum_children`."""
+        """Copy every value to its four children, (..., n_pix / 4) -> (..., n_pix)."""
         return np.repeat(values, 4, axis=-1)
 
     def patch_pixels(self, patches, halo):
@@ -189,7 +193,7 @@ class NestedLattice:
         same_axes : array of bool, shape of ``pixel``
             False where an edge of a base face lies between, beyond which x and y may point elsewhere.
         """
-        dy, dx = (d.ravel() for d in np.mgrid[-reach:reach + 1, -reach:reach + 1])
+        dy, dx = (d.ravel() for d in np.mgrid[-reach : reach + 1, -reach : reach + 1])
         x, y, own = hp.pix2xyf(self.nside, np.asarray(pixels)[:, None], nest=True)
         face, x, y, exists = _inside(own, x + dx, y + dy, self.nside)
         x, y = np.clip(x, 0, self.nside - 1), np.clip(y, 0, self.nside - 1)
@@ -268,6 +272,10 @@ class ImageLattice:
         lattice.core = self.core // 2
         return lattice
 
+    def recut(self):
+        """The same pixels in patches of full size."""
+        return ImageLattice(self.shape, self.wcs, self.factor)
+
     def sum_children(self, values):
         """Sums of 2 x 2 pixels, (..., h, w) -> (..., h / 2, w / 2)."""
         height, width = self.shape
@@ -288,16 +296,18 @@ class ImageLattice:
         for patch, top, left in zip(out, *self._corners(patches), strict=True):
             rows = slice(max(0, top - halo), min(self.shape[0], top + self.core + halo))
             columns = slice(max(0, left - halo), min(self.shape[1], left + self.core + halo))
-            at = (slice(rows.start - top + halo, rows.stop - top + halo),
-                  slice(columns.start - left + halo, columns.stop - left + halo))
+            at = (
+                slice(rows.start - top + halo, rows.stop - top + halo),
+                slice(columns.start - left + halo, columns.stop - left + halo),
+            )
             patch[:, at[0], at[1]] = values[:, rows, columns]
         return out
 
     def assemble(self, cores, patches, out):
         """Write the cores (n, n_map, core, core) of ``patches`` into the maps ``out`` (n_map, h, w)."""
         for core, top, left in zip(cores, *self._corners(patches), strict=True):
-            target = out[:, top:top + self.core, left:left + self.core]
-            target[...] = core[:, :target.shape[1], :target.shape[2]]
+            target = out[:, top : top + self.core, left : left + self.core]
+            target[...] = core[:, : target.shape[1], : target.shape[2]]
 
     def cells(self):
         """Number of the block of up to 16 x 16 pixels that holds each pixel, (height * width,)."""
@@ -306,7 +316,7 @@ class ImageLattice:
 
     def around(self, pixels, reach):
         """Pixels within ``reach`` steps of each pixel, as `NestedLattice.around`; -1 beyond the border."""
-        dy, dx = (d.ravel() for d in np.mgrid[-reach:reach + 1, -reach:reach + 1])
+        dy, dx = (d.ravel() for d in np.mgrid[-reach : reach + 1, -reach : reach + 1])
         y, x = (c[:, None] for c in np.unravel_index(pixels, self.shape))
         x, y = x + dx, y + dy
         exists = (y >= 0) & (y < self.shape[0]) & (x >= 0) & (x < self.shape[1])
@@ -324,7 +334,7 @@ class ImageLattice:
         return (x + dx) * self.factor + shift, (y + dy) * self.factor + shift
 
     def offsets(self, coords):
-        """Pixel (flat index; -1 outside of the image) that holds each position, and the position relative to its centre."""
+        """Pixel (flat index; -1 outside of the image) of each position, and the position relative to its centre."""
         shift = (self.factor - 1) / 2
         x, y = ((c - shift) / self.factor for c in skycoord_to_pixel(coords, self.wcs))
         # positions that the projection cannot show come back as NaN: outside, like those beyond the border

@@ -51,7 +51,18 @@ class RadialPSF:
 
     @classmethod
     def gaussian(cls, r68):
-        """Gaussian PSFs from their 68 % containment radii: an angle `~astropy.units.Quantity`, scalar or (n_energy,)."""
+        """
+        Gaussian PSFs.
+
+        Parameters
+        ----------
+        r68 : `~astropy.units.Quantity`, scalar or shape (n_energy,)
+            68 % containment radii; bare numbers are degrees.
+
+        Returns
+        -------
+        RadialPSF
+        """
         sigma = np.atleast_1d(u.Quantity(r68, u.deg).to_value(u.rad)) / _GAUSSIAN_R68
         if np.any(~(sigma > 0)):
             raise ValueError("r68 must be positive")
@@ -75,8 +86,11 @@ class RadialPSF:
         return self._profile / u.sr
 
     def __eq__(self, other):
-        return (isinstance(other, RadialPSF) and np.array_equal(self._rad, other._rad)
-                and np.array_equal(self._profile, other._profile))
+        return (
+            isinstance(other, RadialPSF)
+            and np.array_equal(self._rad, other._rad)
+            and np.array_equal(self._profile, other._profile)
+        )
 
     __hash__ = None
 
@@ -85,15 +99,53 @@ class RadialPSF:
         return f"<RadialPSF r68 = [{radii}] deg>"
 
     def evaluate(self, theta, energy_bin):
-        """PSF in 1/sr (plain array) of one bin at angles ``theta`` in radians (plain array); 0 beyond the table."""
+        """
+        PSF of one bin, 0 beyond the table.
+
+        Parameters
+        ----------
+        theta : array
+            Angles in radians.
+        energy_bin : int
+            The bin.
+
+        Returns
+        -------
+        array, shape of ``theta``
+            In 1/sr.
+        """
         return np.interp(theta, self._rad, self._profile[energy_bin], right=0.0)
 
     def containment_radius(self, fraction=0.68):
-        """Radius that holds ``fraction`` of the photons: `~astropy.units.Quantity` (n_energy,) in deg."""
+        """
+        Radius that holds a share of the photons.
+
+        Parameters
+        ----------
+        fraction : float, optional
+            The share, 0 to 1.
+
+        Returns
+        -------
+        `~astropy.units.Quantity`, shape (n_energy,)
+            In degrees.
+        """
         return np.rad2deg([np.interp(fraction, c, self._rad) for c in self._containment]) * u.deg
 
     def beam_window(self, lmax):
-        """Window functions b_l up to and including ``lmax``, shape (n_energy, lmax + 1), b_0 = 1."""
+        """
+        Window functions of spherical harmonics.
+
+        Parameters
+        ----------
+        lmax : int
+            Largest multipole.
+
+        Returns
+        -------
+        array, shape (n_energy, lmax + 1)
+            b_l, with b_0 = 1.
+        """
         windows = []
         for energy_bin in range(self.n_energy):
             # a grid fine at the core and wide enough for the tails: beam2bl integrates by trapezoids
@@ -106,7 +158,12 @@ class RadialPSF:
 
     def pixelised(self, pixel_size):
         """
-        The PSF as pixels see it: averaged over square pixels of side ``pixel_size`` (radians) in all orientations.
+        The PSF as pixels see it: averaged over square pixels in all orientations.
+
+        Parameters
+        ----------
+        pixel_size : float
+            Side of a pixel, in radians.
 
         Returns
         -------
@@ -126,7 +183,23 @@ class RadialPSF:
         return RadialPSF(theta * u.rad, profile)
 
     def sample(self, size, energy_bin, rng):
-        """Draw ``size`` angular distances (radians, plain array) of photons from their source with a numpy Generator."""
+        """
+        Draw the angular distances of photons from their source.
+
+        Parameters
+        ----------
+        size : int
+            Number of photons.
+        energy_bin : int
+            Their bin.
+        rng : `numpy.random.Generator`
+            Source of randomness.
+
+        Returns
+        -------
+        array, shape (size,)
+            In radians.
+        """
         return np.interp(rng.uniform(size=size), self._containment[energy_bin], self._rad)
 
     def combine(self, groups, weights):

@@ -1,0 +1,1 @@
+"""Point sources: finding them, and telling what they are."""

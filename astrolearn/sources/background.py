@@ -1,9 +1,9 @@
 """What the map would hold without sources: the given template put to scale, or an estimate from the counts.
 
-Both are one recipe. Start from a shape - the template, or the mean profile across Galactic latitude - and multiply it by
-the smoothed ratio of counts to expectation on ever smaller scales, each correction trusted only as far as there are
-photons to support it. Sources would leak into that ratio, so before smoothing the counts are seen through the PSF and clipped at
-three standard deviations: what stands out like a source is not background.
+Both are one recipe. Start from a shape - the template, or the mean profile across Galactic latitude - and multiply it
+by the smoothed ratio of counts to expectation on ever smaller scales, each correction trusted only as far as there are
+photons to support it. Sources would leak into that ratio, so before smoothing the counts are seen through the PSF and
+clipped at three standard deviations: what stands out like a source is not background.
 """
 
 import astropy.units as u
@@ -17,11 +17,13 @@ from astrolearn.sky.psf import RadialPSF
 
 __all__ = ["fit_background"]
 
-# Steps of the fit: the scale of the correction (degrees, 1 sigma) and how far, as a fraction of the model so far, counts
-# may stray beyond statistics before they count as a source. A template starts near the truth, a mean profile far from it.
+# Steps of the fit: the scale of the correction (degrees, 1 sigma) and how far, as a fraction of the model so far,
+# counts
+# may stray beyond statistics before they count as a source. A template starts near the truth, a mean profile far from
+# it.
 _STEPS = {
     "template": ((12.0, 0.5), (6.0, 0.2), (3.0, 0.1), (3.0, 0.05)),
-    "profile": ((12.0, np.inf), (12.0, 0.7), (6.0, 0.4), (3.0, 0.2), (1.5, 0.1), (1.5, 0.05)),
+    "profile": ((12.0, 1e3), (12.0, 0.7), (6.0, 0.4), (3.0, 0.2), (1.5, 0.1), (1.5, 0.05)),
 }
 _SMALLEST = 3.0  # no correction on scales below this many 68 % radii: it would follow the sources
 _PRIOR_COUNTS = 80.0  # a correction of ratio r from N photons is taken as (N + prior) / (N / r + prior)
@@ -36,7 +38,8 @@ def fit_background(observation):
     Parameters
     ----------
     observation : Observation
-        If it has a background, that shape is scaled to the counts on scales of 6 degrees and more; if not, one is estimated.
+        If it has a background, that shape is scaled to the counts on scales of 6 degrees and more; if not, one is
+        estimated.
 
     Returns
     -------
@@ -50,7 +53,8 @@ def fit_background(observation):
     r68 = observation.pixel_psf.containment_radius().to_value("deg")
     out = np.zeros_like(observation.counts)
     for i, counts in enumerate(observation.counts):
-        # what a source looks like: its light spread over the PSF, or a little more where the PSF is sharper than the pixels
+        # what a source looks like: its light spread over the PSF, or a little more where the PSF is sharper
+        # than the pixels
         beam = RadialPSF.gaussian(max(r68[i], _SHARPEST * np.rad2deg(lattice.pixel_size)) * u.deg)
         light, *area = correlate(lattice, [counts] if valid.all() else [counts, seen], beam, 0)
         light = np.where(valid, light / np.maximum(area[0], 0.05), 0) if area else light

@@ -1,12 +1,13 @@
 """What the finder's network sees: any map turned into the same few channels at three resolutions.
 
 A weak source of known spectrum is best found by the score test: photons weighed by PSF over background, summed over
-energy bins (`significance`). That is the optimal linear filter and the classical finders' own statistic; the network starts from
-it and learns what it cannot know: neighbours that overlap, backgrounds that are wrong, too few photons for Gaussian errors.
+energy bins (`significance`). That is the optimal linear filter and the classical finders' own statistic; the network
+starts from it and learns what it cannot know: neighbours that overlap, backgrounds that are wrong, too few photons for
+Gaussian errors.
 
-The number of energy bins is free because bins are summed, never stacked: each bin goes to the level of the pyramid whose pixels match
-its PSF, and every level holds the counts, the background and the significance of its bins together. So a network trained on six
-bins takes eleven, or one.
+The number of energy bins is free because bins are summed, never stacked: each bin goes to the level of the pyramid
+whose pixels match its PSF, and every level holds the counts, the background and the significance of its bins together.
+So a network trained on six bins takes eleven, or one.
 """
 
 import numpy as np
@@ -20,7 +21,9 @@ LEVELS = 3
 SPECTRAL_INDICES = (1.8, 2.3, 2.8)  # hard, typical and soft sources: dN/dE ~ E^-index
 _OWN = ("significance", "counts", "background", "psf", "valid")
 CHANNELS = {0: tuple(f"significance {g}" for g in SPECTRAL_INDICES) + _OWN, 1: _OWN, 2: _OWN}
-_SYSTEMATIC = 0.03  # relative error of the background under a source: Abdollahi et al. 2020, ApJS 247, 33 (4FGL), section 3.2
+_SYSTEMATIC = (
+    0.03  # relative error of the background under a source: Abdollahi et al. 2020, ApJS 247, 33 (4FGL), section 3.2
+)
 _LEVEL_PIXELS = 1.8  # a bin belongs to the coarsest level whose pixels fit this often into ... its 68 % radius or fewer
 
 
@@ -41,8 +44,10 @@ class Features:
 
     def cut(self, patches, halo):
         """Patches of all levels: list of (n, n_channel, side, side), float16."""
-        return [lattice.cut(channel, patches, halo >> level)
-                for level, (lattice, channel) in enumerate(zip(self.lattices, self.channels, strict=True))]
+        return [
+            lattice.cut(channel, patches, halo >> level)
+            for level, (lattice, channel) in enumerate(zip(self.lattices, self.channels, strict=True))
+        ]
 
 
 def bin_levels(observation):
@@ -93,10 +98,11 @@ def significance(terms, weights):
     The score :math:`T = \sum w k n / b` has mean :math:`\mu = \sum w k` and variance :math:`V = \sum (w k)^2 / b`
     without a source. It is taken as a scaled Poisson variable of the same mean and variance (Fay & Feuer 1997, Stat.
     Med. 16, 791), :math:`N = T \mu / V` around :math:`M = \mu^2 / V`, whose signed likelihood-ratio root
-    :math:`\sqrt{2 (N \ln (N / M) - N + M)}` (Li & Ma 1983, ApJ 272, 317, known background) is near normal even where photons are few.
+    :math:`\sqrt{2 (N \ln (N / M) - N + M)}` (Li & Ma 1983, ApJ 272, 317, known background) is near normal even where
+    photons are few.
 
-    Where photons are many the background's own error counts, not statistics: as in the 4FGL catalogue a bin is weighed down by
-    :math:`1 / (1 + \epsilon^2 N)`, with N the background photons under the PSF and :math:`\epsilon` = 3 %.
+    Where photons are many the background's own error counts, not statistics: as in the 4FGL catalogue a bin is weighed
+    down by :math:`1 / (1 + \epsilon^2 N)`, with N the background photons under the PSF and :math:`\epsilon` = 3 %.
 
     Parameters
     ----------

@@ -1,9 +1,10 @@
 """`PointSourceFinder`: point sources in counts maps, from patches of sky to a catalogue with honest errors.
 
-The flow is one way: a map is brought to arrays (`observation`), its background is fitted (`background`), the channels that the network
-sees are made (`features`), the network turns patches into maps of probability and offsets (`network`), peaks become positions
-(`localize`), and positions become counts and significances (`measure`). Training cuts patches from maps whose sources are known
-(`patches`); every eighth map is kept out of it to calibrate probabilities and position errors on skies that the network has not seen.
+The flow is one way: a map is brought to arrays (`observation`), its background is fitted (`background`), the channels
+that the network sees are made (`features`), the network turns patches into maps of probability and offsets (`network`),
+peaks become positions (`localize`), and positions become counts and significances (`measure`). Training cuts patches
+from maps whose sources are known (`patches`); every eighth map is kept out of it to calibrate probabilities and
+position errors on skies that the network has not seen.
 """
 
 from functools import partial
@@ -47,13 +48,14 @@ class PointSourceFinder(NetworkEstimator):
     """
     Point sources in gamma-ray counts maps.
 
-    A multi-input U-Net gives every pixel a probability of holding a source; peaks of that map become a catalogue. One fitted finder serves
-    maps of other energy bins, pixel sizes, PSFs, exposures and backgrounds than it was trained on.
+    A multi-input U-Net gives every pixel a probability of holding a source; peaks of that map become a catalogue. One
+    fitted finder serves maps of other energy bins, pixel sizes, PSFs, exposures and backgrounds than it was trained on.
 
     Parameters
     ----------
     threshold : float, optional
-        Smallest probability of a detection that `predict` reports, 0 to 1. Change it with ``set_params`` without fitting again.
+        Smallest probability of a detection that `predict` reports, 0 to 1. Change it with ``set_params`` without
+        fitting again.
     localizer : {"offset", "log", "kmeans"}, optional
         How peaks become positions: the network's own offsets, a fit to the Laplacian of Gaussian, or the clustering of
         Panes et al. (2021, A&A 656, A62).
@@ -64,8 +66,9 @@ class PointSourceFinder(NetworkEstimator):
         Simulated sources whose expected significance (column ``significance`` of a map's truth table, in standard
         deviations) is below this are taken as background.
     psf : str, Quantity or RadialPSF, optional
-        For maps that carry no PSF: an event type of the LAT (``"FRONT"``, ``"BACK"``, ``"FRONT+BACK"``, ``"PSF0"`` ... ``"PSF3"``), whose
-        P8R3 PSF is then taken for the map's energies, or the 68 % containment radii of the energy bins.
+        For maps that carry no PSF: an event type of the LAT (``"FRONT"``, ``"BACK"``, ``"FRONT+BACK"``, ``"PSF0"`` ...
+        ``"PSF3"``), whose P8R3 PSF is then taken for the map's energies, or the 68 % containment radii of the energy
+        bins.
     width : int, optional
         Feature channels of the network at its finest level.
     device, batch_size, max_epochs, lr, random_state, verbose, n_jobs
@@ -97,11 +100,31 @@ class PointSourceFinder(NetworkEstimator):
     _mixed_precision = True
 
     def __init__(
-        self, *, threshold=0.5, localizer="offset", match_radius="0.3 deg", min_significance=2.5, psf="FRONT+BACK", width=16,
-        device="auto", batch_size=16, max_epochs=12, lr=2e-3, random_state=None, verbose=0, n_jobs=None,
+        self,
+        *,
+        threshold=0.5,
+        localizer="offset",
+        match_radius="0.3 deg",
+        min_significance=2.5,
+        psf="FRONT+BACK",
+        width=16,
+        device="auto",
+        batch_size=16,
+        max_epochs=12,
+        lr=2e-3,
+        random_state=None,
+        verbose=0,
+        n_jobs=None,
     ):
-        super().__init__(device=device, batch_size=batch_size, max_epochs=max_epochs, lr=lr, random_state=random_state,
-                         verbose=verbose, n_jobs=n_jobs)
+        super().__init__(
+            device=device,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            lr=lr,
+            random_state=random_state,
+            verbose=verbose,
+            n_jobs=n_jobs,
+        )
         self.threshold = threshold
         self.localizer = localizer
         self.match_radius = match_radius
@@ -116,8 +139,8 @@ class PointSourceFinder(NetworkEstimator):
         Parameters
         ----------
         maps : SkyMap, `~astropy.nddata.NDData`, or an iterable of them
-            Counts maps. An iterable is read once, one map at a time: a generator of simulated skies need not fit in memory.
-            With eight maps or more every eighth is kept for calibration; with fewer the first one does both.
+            Counts maps. An iterable is read once, one map at a time: a generator of simulated skies need not fit in
+            memory. With eight maps or more every eighth is kept for calibration; with fewer the first one does both.
         sources : SkyCoord, Table with a column ``coord``, or a list with one of these per map, optional
             The sources of each map. Default: the map's own ``sources`` (``meta["sources"]`` of an image).
 
@@ -133,7 +156,9 @@ class PointSourceFinder(NetworkEstimator):
         self._validate_params()
         rng = make_rng(self.random_state)
         parts, held = [], []
-        prepare = partial(_prepare, psf=self._default_psf, min_significance=self.min_significance, radius=self._match_pixels)
+        prepare = partial(
+            _prepare, psf=self._default_psf, min_significance=self.min_significance, radius=self._match_pixels
+        )
         total = len(maps) if isinstance(maps, list | tuple) else None
         prepared = map_batches(prepare, enumerate(_pairs(maps, sources)), self.n_jobs)
         for cut, kept in progress(prepared, "preparing maps", total=total, verbose=self.verbose):
@@ -163,11 +188,11 @@ class PointSourceFinder(NetworkEstimator):
         Returns
         -------
         SampleTable or list of SampleTable
-            One row per source of probability ``threshold`` or more, by falling probability: ``coord``; ``coord_error`` (68 % radius, deg);
-            ``probability`` (that a true source lies within the match radius); ``significance`` (standard deviations);
-            ``counts``, ``counts_error`` (over all bins) and the same per energy bin, ``bin_counts``, ``bin_counts_error``; ``flux``, ``flux_error``
-            and ``bin_flux``, ``bin_flux_error`` (1 / (cm2 s)) where the exposure is known; ``x_centroid``, ``y_centroid`` for
-            images (0-based pixel centres).
+            One row per source of probability ``threshold`` or more, by falling probability: ``coord``; ``coord_error``
+            (68 % radius, deg); ``probability`` (that a true source lies within the match radius); ``significance``
+            (standard deviations); ``counts``, ``counts_error`` (over all bins) and the same per energy bin,
+            ``bin_counts``, ``bin_counts_error``; ``flux``, ``flux_error`` and ``bin_flux``, ``bin_flux_error`` (1 /
+            (cm2 s)) where the exposure is known; ``x_centroid``, ``y_centroid`` for images (0-based pixel centres).
         """
         self._validate_params()
         if isinstance(skymap, list | tuple):
@@ -191,25 +216,26 @@ class PointSourceFinder(NetworkEstimator):
         Returns
         -------
         SkyMap or `~astropy.nddata.NDData`
-            Of the same kind, ordering and frame, one plane, no unit: the probability that a source lies within a pixel of here (a pixel as the network
-            uses: a map much finer than its PSF is summed 2 x 2 first). Pixels that were not observed are masked.
+            Of the same kind, ordering and frame, one plane, no unit: the probability that a source lies within a pixel
+            of here (a pixel as the network uses: a map much finer than its PSF is summed 2 x 2 first). Pixels that were
+            not observed are masked.
         """
         self._validate_params()
         self._require_fitted()
         observation = observe(skymap, self._default_psf)
         maps = self._maps(observation, extract_features(observation))
-        lattice, probability, factor = observation.lattice, maps["source"], observation.factor
+        lattice, probability, valid = observation.lattice, maps["source"].astype(np.float32), observation.valid
+        for _ in range(int(np.log2(observation.factor))):
+            # back to the pixels of the map itself
+            probability, valid = lattice.spread(probability), lattice.spread(valid)
         if isinstance(skymap, SkyMap):
-            for _ in range(int(np.log2(factor))):
-                probability = lattice.spread(probability)
-            mask = np.ones(len(probability), bool) if skymap.mask is None else skymap.mask
-            result = SkyMap(probability[None].astype(np.float32), unit=u.dimensionless_unscaled, frame=skymap.frame, nest=True,
-                            mask=~np.repeat(observation.valid, factor**2) if skymap.mask is not None else None)
+            mask = None if valid.all() else ~valid
+            result = SkyMap(probability[None], unit=u.dimensionless_unscaled, frame=skymap.frame, nest=True, mask=mask)
             return result if skymap.nest else result.to_order(nest=False)
-        height, width = np.shape(skymap.data)[-2:]
-        full = np.repeat(np.repeat(probability, factor, axis=0), factor, axis=1)[:height, :width]
-        valid = np.repeat(np.repeat(observation.valid, factor, axis=0), factor, axis=1)[:height, :width]
-        return type(skymap)(full.astype(np.float32), unit=u.dimensionless_unscaled, wcs=skymap.wcs.celestial, mask=~valid)
+        inside = tuple(slice(n) for n in np.shape(skymap.data)[-2:])
+        return type(skymap)(
+            probability[inside], unit=u.dimensionless_unscaled, wcs=skymap.wcs.celestial, mask=~valid[inside]
+        )
 
     def score(self, maps, sources=None):
         """
@@ -246,7 +272,9 @@ class PointSourceFinder(NetworkEstimator):
         if not isinstance(self.psf, str):
             return self.psf
         if energy_edges is None:
-            raise ValueError("the map has neither a PSF nor energy_edges: set one of them, or the finder's psf to 68 % radii")
+            raise ValueError(
+                "the map has neither a PSF nor energy_edges: set one of them, or the finder's psf to 68 % radii"
+            )
         return lat_psf(energy_edges, self.psf)
 
     def _match_radius(self, lattice):
@@ -263,8 +291,13 @@ class PointSourceFinder(NetworkEstimator):
         options = {"criterion": HeatmapLoss, "optimizer": torch.optim.AdamW}
         if hasattr(self, "_augment_rng"):
             options["iterator_train__collate_fn"] = partial(augment, generator=self._augment_rng)
-            schedule = LRScheduler(OneCycleLR, max_lr=self.lr, total_steps=self.max_epochs * self._n_batches + 1, step_every="batch",
-                                   pct_start=0.15)
+            schedule = LRScheduler(
+                OneCycleLR,
+                max_lr=self.lr,
+                total_steps=self.max_epochs * self._n_batches + 1,
+                step_every="batch",
+                pct_start=0.15,
+            )
             options["callbacks"] = [schedule]
         return options
 
@@ -293,7 +326,9 @@ class PointSourceFinder(NetworkEstimator):
         table = SampleTable({"coord": coords, "logit": logit, "error": error * self.calibration_["error_scale"]})[kept]
         table["probability"] = expit(self.calibration_["slope"] * table["logit"] + self.calibration_["intercept"])
         if isinstance(lattice, ImageLattice):
-            table["x_centroid"], table["y_centroid"] = lattice.image_xy(peaks.pixel[kept], peaks.dx[kept], peaks.dy[kept])
+            table["x_centroid"], table["y_centroid"] = lattice.image_xy(
+                peaks.pixel[kept], peaks.dx[kept], peaks.dy[kept]
+            )
         return table
 
     def _catalogue(self, observation, background, found):
@@ -349,6 +384,7 @@ class PointSourceFinder(NetworkEstimator):
 
 def _fit_platt(logits, labels):
     """Slope and intercept of a logistic regression of labels on logits (Platt 1999), slightly held to identity."""
+
     def loss(parameters):
         z = parameters[0] * logits + parameters[1]
         return np.sum(np.logaddexp(0, z) - labels * z) + (parameters[0] - 1) ** 2 + 0.1 * parameters[1] ** 2
@@ -373,12 +409,17 @@ def _prepare(numbered, psf, min_significance, radius):
 def _pairs(maps, sources):
     """(map, its sources) of one map or an iterable."""
     if hasattr(maps, "data") or not hasattr(maps, "__iter__"):
-        maps, sources = [maps], None if sources is None else [sources] if not isinstance(sources, list | tuple) else sources
+        maps, sources = (
+            [maps],
+            None if sources is None else [sources] if not isinstance(sources, list | tuple) else sources,
+        )
     if sources is None:
         for skymap in maps:
             own = skymap.sources if isinstance(skymap, SkyMap) else getattr(skymap, "meta", {}).get("sources")
             if own is None:
-                raise ValueError("a map has no known sources: pass sources, or set its sources attribute (meta['sources'])")
+                raise ValueError(
+                    "a map has no known sources: pass sources, or set its sources attribute (meta['sources'])"
+                )
             yield skymap, own
         return
     maps, sources = list(maps), list(sources)

@@ -1,8 +1,11 @@
 """How bright each source is and how significant, with its neighbours accounted for.
 
-At given positions the counts are a linear model: each source's PSF times its counts, and the background times a factor for every block of 16 x 16 pixels (the
-background that served to find sources holds some of their light: here the two are told apart). All are fitted together, bin by bin, by Fisher scoring of the Poisson likelihood (iteratively reweighted least squares), on pixels matched to the bin's PSF. Sources interact only through shared
-pixels, so the matrices are sparse, and the variance of one source is that of a small system: itself and the neighbours it overlaps with.
+At given positions the counts are a linear model: each source's PSF times its counts, and the background times a factor
+for every block of 16 x 16 pixels (the background that served to find sources holds some of their light: here the two
+are told apart). All are fitted together, bin by bin, by Fisher scoring of the Poisson likelihood (iteratively
+reweighted least squares), on pixels matched to the bin's PSF. Sources interact only through shared pixels, so the
+matrices are sparse, and the variance of one source is that of a small system: itself and the neighbours it overlaps
+with.
 """
 
 import numpy as np
@@ -43,7 +46,8 @@ def measure(observation, background, coords):
     Counts and significance of sources at known positions.
 
     The significance is that of the likelihood ratio with and without the source, its counts free in every bin: the
-    test statistic is compared with a chi-squared distribution of as many degrees of freedom as bins, halved because only positive counts are sources.
+    test statistic is compared with a chi-squared distribution of as many degrees of freedom as bins, halved because
+    only positive counts are sources.
 
     Parameters
     ----------

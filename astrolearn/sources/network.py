@@ -1,9 +1,9 @@
 """The finder's network: a U-Net whose inputs join at three resolutions and whose output is at the finest.
 
-After the multi-input U-Net of Bhattacharyya et al. (2022, LAT catalogue meeting), which extends AutoSourceID (Panes et al. 2021, A&A 656,
-A62): energy bins with a wide PSF enter where the pixels are as coarse as the PSF. Beside the probability that a source lies within a pixel
-of here, every pixel says where that source is (offset and error), and how probable it is that a source lies within the radius at which
-catalogues are matched.
+After the multi-input U-Net of Bhattacharyya et al. (2022, LAT catalogue meeting), which extends AutoSourceID (Panes et
+al. 2021, A&A 656, A62): energy bins with a wide PSF enter where the pixels are as coarse as the PSF. Beside the
+probability that a source lies within a pixel of here, every pixel says where that source is (offset and error), and how
+probable it is that a source lies within the radius at which catalogues are matched.
 """
 
 import torch
@@ -103,8 +103,10 @@ class HeatmapLoss(nn.Module):
         inner = (..., *[slice(self.margin, -self.margin or None)] * 2)
         output, target = output[inner], target[inner]
         weight = target[:, 5:]
-        entropy = functional.binary_cross_entropy_with_logits(output[:, :2], target[:, :2], weight=weight, reduction="sum")
+        entropy = functional.binary_cross_entropy_with_logits(
+            output[:, :2], target[:, :2], weight=weight, reduction="sum"
+        )
         log_error = _LOG_ERROR_RANGE * torch.tanh(output[:, 4] / _LOG_ERROR_RANGE)
         squared = (output[:, 2:4] - target[:, 2:4]).square().sum(1)
         offset = (0.5 * squared * torch.exp(-2 * log_error) + 2 * log_error) * target[:, 4]
-        return (entropy + offset.sum()) / weight.sum().clamp(min=1) 
+        return (entropy + offset.sum()) / weight.sum().clamp(min=1)

@@ -1,9 +1,9 @@
 """One view of every counts map: arrays on a lattice, strip units once, at the edge.
 
-`PointSourceFinder` takes HEALPix maps and WCS cubes, with any number of energy bins, with or without exposure, background and PSF.
-`observe` turns each into an `Observation`: plain arrays on a square lattice whose pixels match the sharpest PSF (a
-finer map is summed 2 x 2 until its pixels are no smaller than about half the 68 % radius: nothing is lost, all later work is
-quartered).
+`PointSourceFinder` takes HEALPix maps and WCS cubes, with any number of energy bins, with or without exposure,
+background and PSF. `observe` turns each into an `Observation`: plain arrays on a square lattice whose pixels match the
+sharpest PSF (a finer map is summed 2 x 2 until its pixels are no smaller than about half the 68 % radius: nothing is
+lost, all later work is quartered).
 """
 
 from dataclasses import dataclass
@@ -67,9 +67,14 @@ class Observation:
         """The same observation in pixels twice as large."""
         total = self.lattice.sum_children
         return Observation(
-            self.lattice.coarser, total(self.counts), None if self.background is None else total(self.background),
-            total(self.valid) > 0, self.psf, None if self.exposure is None else total(self.exposure) / 4,
-            self.energy_edges, self.factor * 2,
+            self.lattice.coarser,
+            total(self.counts),
+            None if self.background is None else total(self.background),
+            total(self.valid) > 0,
+            self.psf,
+            None if self.exposure is None else total(self.exposure) / 4,
+            self.energy_edges,
+            self.factor * 2,
         )
 
 
@@ -101,10 +106,13 @@ def observe(skymap, psf=None):
     elif isinstance(skymap, NDData):
         observation = _from_image(skymap, psf)
     else:
-        raise TypeError(f"cannot look for sources in a {type(skymap).__name__}: give a SkyMap, or an NDData or CCDData with a WCS")
+        raise TypeError(
+            f"cannot look for sources in a {type(skymap).__name__}: give a SkyMap, or an NDData or CCDData with a WCS"
+        )
     r68 = observation.pixel_psf.containment_radius().to_value(u.rad).min()
     while r68 > _SAMPLING * observation.lattice.pixel_size and _can_coarsen(observation.lattice):
         observation = observation.coarsened()
+        observation.lattice = observation.lattice.recut()
         r68 = observation.pixel_psf.containment_radius().to_value(u.rad).min()
     return observation
 
@@ -145,8 +153,15 @@ def _from_skymap(skymap, psf):
     if nested.mask is not None:
         valid &= ~np.asarray(nested.mask).reshape(-1, data.shape[1]).any(axis=0)
     lattice = NestedLattice(skymap.nside, skymap.frame)
-    return _assemble(lattice, data, nested.background, valid, nested.exposure, nested.energy_edges,
-                     _choose_psf(skymap.psf, psf, skymap.energy_edges, len(data)))
+    return _assemble(
+        lattice,
+        data,
+        nested.background,
+        valid,
+        nested.exposure,
+        nested.energy_edges,
+        _choose_psf(skymap.psf, psf, skymap.energy_edges, len(data)),
+    )
 
 
 def _from_image(image, psf):
@@ -179,9 +194,15 @@ def _from_image(image, psf):
 
     valid = np.pad(~blank.any(axis=0), pad)
     lattice = ImageLattice(shape, image.wcs.celestial)
-    return _assemble(lattice, np.pad(np.where(blank, 0, data), [(0, 0), *pad]), plane("background", image.meta.get("background")),
-                     valid, plane("exposure", image.meta.get("exposure")), edges,
-                     _choose_psf(image.meta.get("psf"), psf, edges, len(data)))
+    return _assemble(
+        lattice,
+        np.pad(np.where(blank, 0, data), [(0, 0), *pad]),
+        plane("background", image.meta.get("background")),
+        valid,
+        plane("exposure", image.meta.get("exposure")),
+        edges,
+        _choose_psf(image.meta.get("psf"), psf, edges, len(data)),
+    )
 
 
 def _assemble(lattice, data, background, valid, exposure, energy_edges, psf):
@@ -196,8 +217,14 @@ def _assemble(lattice, data, background, valid, exposure, energy_edges, psf):
         if not np.all(np.isfinite(background)) or background.min() < 0:
             raise ValueError("the background must be finite and not negative: expected counts per pixel")
         if not background.any():
-            raise ValueError("the background is zero everywhere: give expected counts per pixel, or None to estimate it")
+            raise ValueError(
+                "the background is zero everywhere: give expected counts per pixel, or None to estimate it"
+            )
     if exposure is not None:
         exposure = u.Quantity(exposure, u.cm**2 * u.s).value
-        exposure = clean(np.broadcast_to(exposure if exposure.ndim > 1 else exposure.reshape(-1, *[1] * len(lattice.shape)), data.shape))
+        exposure = clean(
+            np.broadcast_to(
+                exposure if exposure.ndim > 1 else exposure.reshape(-1, *[1] * len(lattice.shape)), data.shape
+            )
+        )
     return Observation(lattice, clean(data), background, valid, psf, exposure, energy_edges)

@@ -42,16 +42,14 @@ def draw_targets(lattice, valid, coords, match_radius):
         distance = np.hypot(off_x, off_y)
         # the nearest source has the last word
         order = np.argsort(-distance, axis=None)
-        around, off_x, off_y, distance, same = (
-            a.ravel()[order] for a in (around, off_x, off_y, distance, same_axes))
+        around, off_x, off_y, distance, same = (a.ravel()[order] for a in (around, off_x, off_y, distance, same_axes))
         near = (around >= 0) & (distance <= match_radius)
         flat[1, around[near]] = 1
         near = (around >= 0) & (distance <= _SOURCE_RADIUS)
         flat[0, around[near]] = 1
         near &= same
         flat[2, around[near]], flat[3, around[near]], flat[4, around[near]] = off_x[near], off_y[near], 1
-    flat[:2] *= flat[5]
-    flat[4] *= flat[5]
+    flat[:5] *= flat[5]
     return flat.reshape(6, *lattice.shape)
 
 

@@ -37,7 +37,11 @@ def test_both_ways_agree_where_they_meet():
     rng = np.random.default_rng(1)
     values = rng.poisson(3.0, lattice.shape).astype(np.float32)[None]
     narrow, wide = (RadialPSF.gaussian(r * u.deg).pixelised(lattice.pixel_size) for r in (1.09, 1.13))
-    assert narrow.containment_radius().to_value("rad")[0] < 1.3 * lattice.pixel_size < wide.containment_radius().to_value("rad")[0]
+    assert (
+        narrow.containment_radius().to_value("rad")[0]
+        < 1.3 * lattice.pixel_size
+        < wide.containment_radius().to_value("rad")[0]
+    )
     a, b = correlate(lattice, values, narrow, 0), correlate(lattice, values, wide, 0)
     # the two kernels differ by 4 % in width; ringing or a wrong distance would show far above that
     assert np.std(a - b) < 0.08 * np.std(a)

@@ -50,7 +50,9 @@ def test_halos_hold_every_pixel_near_the_core():
     pixels = lattice.patch_pixels(np.arange(lattice.n_patches), 8)
     for patch in (0, 100, 383, 767):  # poles, faces' edges and corners among them
         core = pixels[patch, 8:-8, 8:-8].ravel()
-        near = {p for c in core for p in hp.query_disc(32, hp.pix2vec(32, c, nest=True), 5 * hp.nside2resol(32), nest=True)}
+        near = {
+            p for c in core for p in hp.query_disc(32, hp.pix2vec(32, c, nest=True), 5 * hp.nside2resol(32), nest=True)
+        }
         assert near <= set(pixels[patch].ravel())
 
 

@@ -16,7 +16,6 @@ from astrolearn.sources.features import (
     extract_features,
     score_terms,
     significance,
-    spectral_weights,
 )
 from astrolearn.sources.observation import observe
 
@@ -25,7 +24,7 @@ def test_a_flat_background_is_found_without_a_template():
     observation = observe(toy_sky(n_sources=0, template=False))
     background = fit_background(observation)
     np.testing.assert_allclose(background.mean(axis=1), observation.counts.mean(axis=1), rtol=0.01)
-    assert np.std(background / 3.0) < 0.07  # 350 photons under the smoothing kernel
+    assert np.std(background / 3.0) < 0.11  # about 150 photons under the smallest smoothing kernel
 
 
 def test_a_wrongly_normalised_template_is_put_right():
@@ -68,13 +67,13 @@ def test_significance_is_standard_normal_without_sources(background):
 
 
 def test_significance_of_a_known_excess():
-    """A source of s photons at a pixel's centre on a background b per pixel: s sqrt(sum k^2 / b) standard deviations."""
+    """A source of s photons at a pixel's centre on b per pixel: s sqrt(sum k^2 / b) standard deviations."""
     skymap = toy_sky(nside=64, n_sources=0, background=50.0)
     observation = observe(skymap)
     truth = np.full(observation.counts.shape, 50.0, np.float32)
     pixel = 20000
-    distance = observation.lattice.positions(np.arange(observation.lattice.shape[0])).separation(
-        observation.lattice.positions(np.array([pixel]))[0])
+    lattice = observation.lattice
+    distance = lattice.positions(np.arange(lattice.shape[0])).separation(lattice.positions(np.array([pixel]))[0])
     k = observation.pixel_psf.evaluate(distance.rad, 0)
     k /= k.sum()
     observation.counts[:] = 50.0
@@ -111,7 +110,12 @@ def test_each_bin_goes_to_the_level_of_its_psf():
 @pytest.mark.parametrize("n_energy", [1, 2, 5])
 def test_channels_do_not_depend_on_the_number_of_bins(n_energy):
     data = np.random.default_rng(0).poisson(2.0, (n_energy, 12 * 32**2)).astype(np.float32)
-    skymap = SkyMap(data, nest=True, energy_edges=np.geomspace(1, 100, n_energy + 1) * u.GeV, psf=np.geomspace(3, 1, n_energy) * u.deg)
+    skymap = SkyMap(
+        data,
+        nest=True,
+        energy_edges=np.geomspace(1, 100, n_energy + 1) * u.GeV,
+        psf=np.geomspace(3, 1, n_energy) * u.deg,
+    )
     features = extract_features(observe(skymap))
     assert [c.shape[0] for c in features.channels] == [len(CHANNELS[level]) for level in range(3)]
     assert all(np.isfinite(c).all() for c in features.channels)
@@ -125,9 +129,13 @@ def test_much_finer_pixels_are_summed_first():
     assert observation.counts.sum() == pytest.approx(skymap.data.sum())
 
 
+@pytest.mark.parametrize("template", [True, False])
 @pytest.mark.parametrize("make", [toy_sky, toy_image])
-def test_masked_pixels_hold_nothing(make):
+def test_masked_pixels_hold_nothing(make, template):
     skymap = make()
+    if not template:
+        skymap.background = None
+        skymap.meta["background"] = None
     mask = np.zeros(skymap.data.shape[1:], bool)
     mask[: len(mask) // 3] = True
     skymap.mask = np.broadcast_to(mask, skymap.data.shape).copy()
@@ -136,6 +144,8 @@ def test_masked_pixels_hold_nothing(make):
     hidden = ~observation.valid
     assert hidden.any()
     assert not observation.counts[:, hidden].any() and not features.background[:, hidden].any()
+    assert np.all(features.background[:, observation.valid] > 0)
+    assert all(np.isfinite(c).all() for c in features.channels)
 
 
 @pytest.mark.parametrize(

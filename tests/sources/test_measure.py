@@ -23,7 +23,7 @@ def test_counts_and_errors(make):
         pulls.append((photometry.counts - truth["counts"]) / photometry.counts_error)
     pulls = np.concatenate(pulls)
     # of sources this strong a few per cent pass for background, less than the error of each
-    assert -0.6 < pulls.mean() < 0.25
+    assert -0.8 < pulls.mean() < 0.25
     # drawn counts are compared, so only the background's noise counts: errors include the source's own
     assert 0.5 < pulls.std() < 1.15
 
@@ -36,7 +36,9 @@ def test_neighbours_share_their_light_rightly():
     for i in range(2):
         photons = scatter(coords, [3000, 500], SIGMA[i], rng)
         data[i] += np.bincount(hp.vec2pix(32, *photons.T, nest=True), minlength=data.shape[1])
-    blend = type(skymap)(data, nest=True, energy_edges=skymap.energy_edges, psf=skymap.psf, background=skymap.background)
+    blend = type(skymap)(
+        data, nest=True, energy_edges=skymap.energy_edges, psf=skymap.psf, background=skymap.background
+    )
     observation = observe(blend)
     photometry = measure(observation, fit_background(observation), coords)
     together = np.abs(photometry.counts - [[3000] * 2, [500] * 2])
@@ -48,7 +50,9 @@ def test_neighbours_share_their_light_rightly():
 def test_a_source_where_there_is_none_is_not_significant():
     skymap = toy_sky(4, n_sources=0)
     rng = np.random.default_rng(1)
-    coords = SkyCoord(rng.uniform(0, 360, 300), np.rad2deg(np.arcsin(rng.uniform(-1, 1, 300))), unit="deg", frame="galactic")
+    coords = SkyCoord(
+        rng.uniform(0, 360, 300), np.rad2deg(np.arcsin(rng.uniform(-1, 1, 300))), unit="deg", frame="galactic"
+    )
     observation = observe(skymap)
     photometry = measure(observation, fit_background(observation), coords)
     pulls = photometry.counts / photometry.counts_error

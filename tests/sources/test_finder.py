@@ -1,0 +1,272 @@
+"""PointSourceFinder: the promises of every estimator, its catalogue's columns, and the maps it takes."""
+
+import warnings
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.nddata import CCDData
+from astropy.table import QTable
+from estimator_checks import Case, assert_same, parametrize
+from regions import CircleSkyRegion
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from toy import R68, toy_image, toy_sky
+
+from astrolearn import PointSourceFinder
+from astrolearn.sky import EnergyRebinner, RegionMask, SkyMap, match
+
+COLUMNS = [
+    "coord",
+    "coord_error",
+    "probability",
+    "significance",
+    "counts",
+    "counts_error",
+    "bin_counts",
+    "bin_counts_error",
+]
+FLUXES = ["flux", "flux_error", "bin_flux", "bin_flux_error"]
+SKY = toy_sky(0, n_sources=15)
+
+
+def make_finder(**parameters):
+    return PointSourceFinder(
+        **{"width": 4, "max_epochs": 2, "batch_size": 4, "match_radius": "2 deg", "threshold": 0.02, "random_state": 0}
+        | parameters
+    )
+
+
+def masked(skymap, pixels):
+    return SkyMap(
+        skymap.data,
+        nest=True,
+        energy_edges=skymap.energy_edges,
+        psf=skymap.psf,
+        background=skymap.background,
+        exposure=skymap.exposure,
+        mask=pixels,
+    )
+
+
+def with_data(data, unit=u.ct):
+    return SkyMap(
+        data,
+        unit=unit,
+        nest=True,
+        energy_edges=SKY.energy_edges,
+        psf=SKY.psf,
+        background=SKY.background,
+        exposure=SKY.exposure,
+    )
+
+
+case = Case(
+    name="PointSourceFinder",
+    make=make_finder,
+    fit_args=(toy_sky(1),),
+    predict_args=(SKY,),
+    methods=("predict", "predict_map"),
+    bad_inputs={
+        "wrong_unit": ((with_data(SKY.data, u.Jy),), "the map is in Jy.*counts .ct."),
+        "wrong_shape": ((CCDData(np.ones((1, 2, 32, 32)), unit=u.ct, wcs=toy_image().wcs),), "must be .height, width."),
+        "nan": ((with_data(np.full(SKY.data.shape, np.nan)),), "no valid pixels"),
+        "empty": ((CCDData(np.ones((2, 0, 0)), unit=u.ct, wcs=toy_image().wcs),), "empty"),
+        "all_masked": ((masked(SKY, np.ones(SKY.n_pix, bool)),), "no valid pixels"),
+        "negative": ((with_data(SKY.data - 10),), "negative counts"),
+    },
+    bad_fit_inputs={
+        "numbers": (([SKY, SKY], [SKY.sources]), "2 maps but 1 lists"),
+        "unknown_sources": ((with_data(SKY.data),), "no known sources"),
+        "no_positions": ((SKY, QTable({"x": [1, 2]})), "no column 'coord'"),
+        "no_maps": (([],), "no maps"),
+    },
+    equal_inputs={
+        "big_endian": (with_data(SKY.data.astype(">f8")),),
+        "integers": (with_data(SKY.data.astype(np.int32)),),
+        "masked": (masked(SKY, np.zeros(SKY.n_pix, bool)),),
+    },
+)
+
+
+@parametrize(case)
+def test_promises(check, case):
+    check(case)
+
+
+@pytest.fixture(scope="module")
+def finder():
+    """Trained for some seconds: finds strong sources on flat backgrounds, and no more is asked of it."""
+    return make_finder(width=8, max_epochs=25, lr=5e-3, threshold=0.5).fit([toy_sky(seed) for seed in range(10, 19)])
+
+
+def test_strong_sources_are_found(finder):
+    skymap = toy_sky(50, counts=(150, 400))
+    catalogue = finder.predict(skymap)
+    result = match(catalogue, skymap.sources, 2 * u.deg)
+    assert result.purity > 0.8 and result.completeness > 0.7
+    assert np.median(result.separation.to_value(u.deg)) < 0.5 * 1.83  # half a pixel
+    found, true = catalogue[result.catalogue_index], skymap.sources[result.reference_index]
+    pulls = (found["bin_counts"].value - true["counts"]) / found["bin_counts_error"].value
+    assert abs(np.median(pulls)) < 1.0
+    np.testing.assert_allclose(found["flux"].value, found["counts"].value / 1e10, rtol=1e-5)
+
+
+def test_columns_and_units(finder):
+    catalogue = finder.predict(toy_sky(50))
+    assert catalogue.colnames == COLUMNS + FLUXES
+    assert isinstance(catalogue["coord"], SkyCoord)
+    assert catalogue["coord_error"].unit == u.deg and catalogue["counts"].unit == u.ct
+    assert catalogue["flux"].unit.is_equivalent(1 / (u.cm**2 * u.s))
+    assert catalogue["bin_counts"].shape == (len(catalogue), 2)
+    assert np.all(np.diff(catalogue["probability"]) <= 0) and catalogue["probability"].min() >= 0.5
+    assert np.all(catalogue["coord_error"] > 0)
+
+
+def test_an_image_has_centroids(finder):
+    image = toy_image(5, counts=(200, 400))
+    catalogue = finder.predict(image)
+    assert catalogue.colnames == [*COLUMNS, "x_centroid", "y_centroid"]
+    sky = image.wcs.pixel_to_world(catalogue["x_centroid"], catalogue["y_centroid"])
+    assert catalogue["coord"].separation(sky).max() < 1 * u.arcsec
+    assert match(catalogue, image.meta["sources"], 2 * u.deg).completeness > 0.6
+
+
+def test_an_empty_sky_gives_an_empty_table_with_the_same_columns(finder):
+    empty = toy_sky(0, n_sources=0)
+    assert empty.sources is not None
+    catalogue = finder.set_params(threshold=0.999).predict(empty)
+    finder.set_params(threshold=0.5)
+    assert len(catalogue) == 0
+    full = finder.predict(toy_sky(50))
+    assert catalogue.colnames == full.colnames
+    assert [catalogue[c].unit for c in COLUMNS[1:]] == [full[c].unit for c in COLUMNS[1:]]
+
+
+def test_threshold_needs_no_refit(finder):
+    skymap = toy_sky(51)
+    loose, strict = (finder.set_params(threshold=t).predict(skymap) for t in (0.0, 0.95))
+    finder.set_params(threshold=0.5)
+    assert len(loose) > len(strict)
+    assert match(strict, loose, 0.01 * u.deg).purity == 1
+
+
+def test_no_template_no_exposure(finder):
+    skymap = toy_sky(52, template=False)
+    skymap.exposure = None
+    catalogue = finder.predict(skymap)
+    assert catalogue.colnames == COLUMNS
+    assert match(catalogue, skymap.sources, 2 * u.deg).completeness > 0.4
+
+
+def test_nothing_is_found_where_nothing_was_seen(finder):
+    skymap = toy_sky(53)
+    mask = skymap.pixel_coords().b < 10 * u.deg
+    catalogue = finder.predict(masked(skymap, mask))
+    assert len(catalogue) and np.all(~mask[skymap.coord_to_pixel(catalogue["coord"])])
+    probability = finder.predict_map(masked(skymap, mask))
+    assert np.all(probability.data[0, mask] == 0) and np.all(~probability.observed[0, mask])
+
+
+@pytest.mark.parametrize("nest", [True, False])
+def test_map_of_probability_is_of_the_same_kind(finder, nest):
+    skymap = toy_sky(54).to_order(nest=nest)
+    probability = finder.predict_map(skymap)
+    assert isinstance(probability, SkyMap) and probability.nest is nest and probability.data.shape == (1, skymap.n_pix)
+    assert probability.data.min() >= 0 and probability.data.max() <= 1
+    catalogue = finder.predict(skymap)
+    here = probability.data[0, skymap.coord_to_pixel(catalogue["coord"])]
+    assert np.median(here) > 20 * np.median(probability.data)
+
+
+def test_map_of_probability_of_an_image(finder):
+    image = toy_image(5)
+    probability = finder.predict_map(image)
+    assert isinstance(probability, CCDData) and probability.shape == image.shape[1:]
+    assert probability.wcs.wcs.compare(image.wcs.celestial.wcs)
+
+
+def test_order_of_pixels_does_not_matter(finder):
+    skymap = toy_sky(55)
+    assert_same(finder.predict(skymap.to_order(nest=False)), finder.predict(skymap))
+
+
+def test_other_instruments(finder):
+    """Other bins, pixels and PSF than it was trained on: it answers, and finds what stands out."""
+    skymap = toy_sky(56, nside=64, counts=(400, 900), background=1.0)
+    one = SkyMap(skymap.data.sum(axis=0), nest=True, energy_edges=[1, 10] * u.GeV, psf=R68[:1])
+    catalogue = finder.predict(one)
+    assert match(catalogue, skymap.sources, 2 * u.deg).completeness > 0.4
+
+
+def test_tiles_and_batches_do_not_show(finder):
+    image = toy_image(6, shape=(160, 200), n_sources=25)
+    whole = finder.predict_map(image)
+    part = CCDData(
+        image.data[:, 32:, 64:],
+        unit=u.ct,
+        wcs=image.wcs[:, 32:, 64:] if image.wcs.naxis == 3 else image.wcs[32:, 64:],
+        meta=image.meta | {"background": image.meta["background"][:, 32:, 64:]},
+    )
+    finder.set_params(batch_size=2)
+    again = finder.predict_map(image)
+    finder.set_params(batch_size=4)
+    np.testing.assert_allclose(again.data, whole.data, atol=1e-5)
+    assert finder.predict_map(part).shape == (128, 136)
+
+
+def test_localizers(finder):
+    skymap = toy_sky(57, counts=(150, 400))
+    for localizer in ("offset", "log", "kmeans"):
+        catalogue = finder.set_params(localizer=localizer).predict(skymap)
+        assert match(catalogue, skymap.sources, 2 * u.deg).completeness > 0.5
+    finder.set_params(localizer="offset")
+
+
+def test_faint_simulated_sources_are_not_asked_for():
+    skymap = toy_sky(1)
+    truth = skymap.sources.copy()
+    truth["significance"] = np.where(np.arange(len(truth)) < 10, 9.0, 1.0)
+    finder = make_finder().fit(toy_sky(2))
+    few, all_of_them = finder.score(skymap, truth), finder.score(skymap, truth[:10])
+    assert few == all_of_them
+
+
+def test_pipeline_and_search():
+    """What the user guide promises of scikit-learn's tools."""
+    maps = [toy_sky(seed) for seed in range(4)]
+    disc = CircleSkyRegion(SkyCoord(0, 0, unit="deg", frame="galactic"), 10 * u.deg)
+    chain = make_pipeline(RegionMask(disc), EnergyRebinner([1, 10] * u.GeV), make_finder(threshold=0.0)).fit(maps[:2])
+    catalogue = chain.predict(maps[3])
+    assert catalogue["bin_counts"].shape[1] == 1
+    assert catalogue["coord"].separation(disc.center).min() > 9 * u.deg
+    search = GridSearchCV(make_finder(), {"threshold": [0.02, 0.3]}, cv=2).fit(maps)
+    assert search.best_params_["threshold"] in (0.02, 0.3) and np.all(
+        np.isfinite(search.cv_results_["mean_test_score"])
+    )
+    scores = cross_val_score(make_finder(), maps, [m.sources for m in maps], cv=2)
+    assert scores.shape == (2,) and np.all((scores >= 0) & (scores <= 1))
+
+
+def test_a_map_without_psf_takes_the_instruments():
+    skymap = toy_sky(3)
+    skymap.psf = None
+    finder = make_finder(psf=R68).fit(toy_sky(2))
+    assert len(finder.predict(skymap).colnames) == len(COLUMNS + FLUXES)
+    finder.set_params(psf="FRONT").predict(skymap)
+    skymap.energy_edges = None
+    with pytest.raises(ValueError, match="neither a PSF nor energy_edges"):
+        finder.predict(skymap)
+
+
+def test_a_generator_of_maps_is_read_once():
+    one = make_finder().fit(toy_sky(seed) for seed in (1, 2))
+    other = make_finder().fit([toy_sky(1), toy_sky(2)])
+    assert_same(one.predict(SKY), other.predict(SKY))
+
+
+def test_no_warnings_on_a_plain_map(finder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        finder.predict(toy_sky(58))
