@@ -32,6 +32,8 @@ _PLANE_LENGTH = 100  # deg
 _PART_SHAPE = (900, 900)  # of a map that covers a part of the sky
 _PART_WITHIN = 50 * u.deg  # up to which radius that is
 _FLUX_UNIT = 1 / u.cm**2 / u.s
+# White, and colours that stand out from all of the map's; also the grey behind the legend
+_FOUND, _MISSED, _FALSE, _DARK = "#ffffff", "#56d4ff", "#7cfc00", "#303030"
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ def plot_sky(skymap, catalogue, sources=None, *, min_flux=None, radius="0.3 deg"
     radius : `~astropy.units.Quantity`, str or float, optional
         A detection is true if it is within this radius of one of ``sources``; a bare number is in degrees.
     smoothing : `~astropy.units.Quantity`, str or float, optional
-        Standard deviation of the Gaussian that smooths the counts; a bare number is in degrees. Default: 0.3 deg for
-        HEALPix maps, 1.5 pixels for images.
+        Standard deviation of the Gaussian that smooths the counts; a bare number is in degrees. Default: 0.3 deg (but
+        not less than 1.1 pixels) for HEALPix maps, 1.5 pixels for images.
     title : str, optional
         Text above the picture.
     figure : `~matplotlib.figure.Figure`, optional
@@ -95,10 +97,12 @@ def plot_sky(skymap, catalogue, sources=None, *, min_flux=None, radius="0.3 deg"
     except ImportError:
         raise ImportError('pictures need matplotlib: pip install "astrolearn[plot]"') from None
     bins, label = _energy_bins(skymap)
-    kinds = _kinds(catalogue, sources, radius, min_flux)
+    kinds = _kinds(skymap, catalogue, sources, radius, min_flux)
     if isinstance(skymap, SkyMap):
-        sigma = as_quantity(0.3 if smoothing is None else smoothing, u.deg, "smoothing").to_value(u.rad)
-        density = _smooth_map(skymap, bins, sigma)
+        if smoothing is None:
+            # a narrower beam would ring: it is not zero at the highest harmonics of the map
+            smoothing = max(0.3 * u.deg, 1.1 * hp.nside2resol(skymap.nside) * u.rad)
+        density = _smooth_map(skymap, bins, as_quantity(smoothing, u.deg, "smoothing").to_value(u.rad))
         views = _views(skymap)
         images = [density(wcs, shape) for wcs, shape in views]
         wcses = [wcs for wcs, _ in views]
@@ -109,7 +113,9 @@ def plot_sky(skymap, catalogue, sources=None, *, min_flux=None, radius="0.3 deg"
         images = [_smooth_image(skymap, bins, wcses[0], smoothing)]
     whole_sky = len(images) == 2
     if figure is None:
-        figure = Figure(figsize=(10, 7.7) if whole_sky else (9, 8), layout="constrained")
+        rows, columns = images[0].shape
+        height = 7.7 if whole_sky else np.clip(8 * rows / columns, 2, 6.5) + 2
+        figure = Figure(figsize=(10, height), layout="constrained")
     _draw(figure, wcses, images, kinds, label)
     if title:
         figure.suptitle(title)
@@ -125,8 +131,8 @@ def save_figure(figure, path, dpi=200):
     figure : `~matplotlib.figure.Figure`
         The figure.
     path : path-like
-        Its suffix is the format, one of those that matplotlib knows. A PNG gets a palette of 256 colours, which makes
-        noisy skies three times smaller and looks the same.
+        Its suffix is the format, one of those that matplotlib knows. A PNG gets a palette of 256 colours, made for
+        `plot_sky`: noisy skies become three times smaller and look the same.
     dpi : int, optional
         Pixels per inch.
     """
@@ -138,9 +144,29 @@ def save_figure(figure, path, dpi=200):
 
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
-    picture = Image.open(buffer).convert("RGB")
-    dithered = picture.quantize(palette=picture.quantize(256), dither=Image.Dither.FLOYDSTEINBERG)
-    dithered.save(path, optimize=True)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(_palette())
+    picture = Image.open(buffer).convert("RGB").quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    picture.save(path, optimize=True)
+
+
+def _sky_colours(shares):
+    """Colours (n, 3) of the map from dark to bright; not up to the brightest, so that marks stand out everywhere."""
+    from matplotlib import colormaps
+
+    return colormaps["inferno"](0.8 * np.asarray(shares))[:, :3]
+
+
+def _palette():
+    """The 256 colours of pictures: those of the map, greys, and those of marks with their blurred edges on the map."""
+    from matplotlib.colors import to_rgb
+
+    backgrounds = [*_sky_colours([0, 0.33, 0.67]), np.array(to_rgb(_DARK))]
+    edges = [share * np.array(to_rgb(mark)) + (1 - share) * background for mark in (_FOUND, _MISSED, _FALSE)
+             for share in (1, 0.8, 0.6, 0.4, 0.2) for background in backgrounds]
+    greys = np.linspace(0, 1, 34)[:, None].repeat(3, axis=1)
+    sky = _sky_colours(np.linspace(0, 1, 256 - len(edges) - len(greys)))
+    return np.round(255 * np.concatenate([sky, greys, edges])).astype(np.uint8).tobytes()
 
 
 def _energy_bins(skymap):
@@ -223,13 +249,13 @@ def _smooth_image(image, bins, wcs, smoothing):
     return np.where(seen, counts / np.maximum(weight, 1e-9) / area, np.nan)
 
 
-def _kinds(catalogue, sources, radius, min_flux):
-    """The kinds of sources to mark."""
+def _kinds(skymap, catalogue, sources, radius, min_flux):
+    """The kinds of sources to mark; missed are only those where the map was observed."""
     found = _Marked(catalogue)
     if sources is None:
-        return [_Kind("o", "#ffffff", 4.6, 0.45, *found.rows(slice(None)), f"{len(found.coords)} sources")]
+        return [_Kind("o", _FOUND, 4.3, 0.45, *found.rows(slice(None)), f"{len(found.coords)} sources")]
     result, true = match(catalogue, sources, radius), _Marked(sources)
-    missed, limit = ~result.found, ""
+    missed, limit = ~result.found & _observed(skymap, true.coords), ""
     if min_flux is not None:
         if "flux" not in getattr(sources, "colnames", ()):
             raise ValueError("min_flux is given, but the true sources have no column 'flux'")
@@ -238,9 +264,9 @@ def _kinds(catalogue, sources, radius, min_flux):
         power = int(np.floor(np.log10(min_flux.value)))
         limit = rf" above ${min_flux.value / 10**power:.1f} \times 10^{{{power}}}$ cm$^{{-2}}$ s$^{{-1}}$"
     return [
-        _Kind("o", "#ffffff", 4.6, 0.45, *found.rows(result.matched), f"{np.sum(result.matched)} found"),
-        _Kind("s", "#56d4ff", 5.5, 0.9, *true.rows(missed), f"{np.sum(missed)} missed{limit}"),
-        _Kind("x", "#7cfc00", 5.5, 1.1, *found.rows(~result.matched), f"{np.sum(~result.matched)} false"),
+        _Kind("o", _FOUND, 4.3, 0.45, *found.rows(result.matched), f"{np.sum(result.matched)} found"),
+        _Kind("s", _MISSED, 5.5, 0.9, *true.rows(missed), f"{np.sum(missed)} missed{limit}"),
+        _Kind("x", _FALSE, 5.5, 1.1, *found.rows(~result.matched), f"{np.sum(~result.matched)} false"),
     ]
 
 
@@ -256,25 +282,43 @@ class _Marked:
         return self.coords[chosen], None if self.significance is None else self.significance[chosen]
 
 
+def _observed(skymap, coords):
+    """Which positions lie on pixels of a map that were observed."""
+    if isinstance(skymap, SkyMap):
+        return skymap.observed.any(axis=0)[skymap.coord_to_pixel(coords)]
+    x, y = skycoord_to_pixel(coords, skymap.wcs.celestial, mode="wcs")
+    inside = _within(x, y, skymap.data.shape[-2:])
+    if skymap.mask is not None:
+        masked = np.reshape(skymap.mask, (-1, *skymap.data.shape[-2:])).all(axis=0)
+        inside[inside] = ~masked[np.round(y[inside]).astype(int), np.round(x[inside]).astype(int)]
+    return inside
+
+
+def _within(x, y, shape):
+    """Which pixel positions lie in an image; those that are NaN, for having no place in its projection, do not."""
+    return (x > -0.5) & (x < shape[1] - 0.5) & (y > -0.5) & (y < shape[0] - 0.5)
+
+
 def _draw(figure, wcses, images, kinds, label):
     """Draw each image on axes of its own, with marks; one legend and colour bar for all."""
-    from matplotlib import colormaps
-    from matplotlib.colors import AsinhNorm, LinearSegmentedColormap
+    from matplotlib.colors import AsinhNorm, ListedColormap
+    from matplotlib.lines import Line2D
 
-    # not up to the brightest colours, so that marks stand out everywhere
-    colours = LinearSegmentedColormap.from_list("dark inferno", colormaps["inferno"](np.linspace(0, 0.8, 256)))
-    low, high = np.nanpercentile(images[0], [1, 99.95])
-    norm = AsinhNorm(max(2 * low, high / 100, 1e-9), vmin=low, vmax=max(high, low + 1e-6))
+    colours = ListedColormap(_sky_colours(np.linspace(0, 1, 256)))
+    low, middle, high = np.nanpercentile(images[0], [1, 50, 99.9])
+    norm = AsinhNorm(max(middle / 2, high / 300, 1e-9), vmin=low, vmax=max(high, low + 1e-6))
     whole_sky = len(images) == 2
     grid = figure.add_gridspec(len(images), 1, height_ratios=[2.75, 1] if whole_sky else None)
     for number, (wcs, image) in enumerate(zip(wcses, images, strict=True)):
         ellipse = whole_sky and number == 0
         axes = _sky_axes(figure, grid[number], wcs, ellipse)
         picture = axes.imshow(image, origin="lower", cmap=colours, norm=norm)
-        handles = [_mark(axes, wcs, image.shape, kind, 1 if ellipse else 2) for kind in kinds]
-        if number == 0:
-            axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.02), ncols=len(handles),
-                        markerscale=1.6, facecolor="#303030", labelcolor="white", framealpha=1, borderpad=0.6)
+        for kind in kinds:
+            _mark(axes, wcs, image.shape, kind, 1 if ellipse else 2)
+    handles = [Line2D([], [], linestyle="", marker=kind.shape, markersize=8, markeredgewidth=2 * kind.width,
+                      markerfacecolor="none", color=kind.colour, label=kind.label) for kind in kinds]
+    figure.axes[0].legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.02), ncols=len(handles),
+                          facecolor=_DARK, labelcolor="white", framealpha=1, borderpad=0.6)
     figure.colorbar(picture, ax=figure.axes, label=label, extend="max", orientation="horizontal", shrink=0.6, aspect=50)
 
 
@@ -283,7 +327,7 @@ def _sky_axes(figure, place, wcs, ellipse):
     from astropy.visualization.wcsaxes.frame import EllipticalFrame, RectangularFrame
 
     axes = figure.add_subplot(place, projection=wcs, frame_class=EllipticalFrame if ellipse else RectangularFrame)
-    axes.set_facecolor("white" if ellipse else "#606060")
+    axes.set_facecolor("#606060")  # not observed
     axes.coords.grid(color="white", alpha=0.25, linewidth=0.5)
     lon, lat = axes.coords
     if ellipse:
@@ -292,7 +336,8 @@ def _sky_axes(figure, place, wcs, ellipse):
         lon.set_ticks_visible(False)
         for degrees in (120, 60, 0, 300, 240):
             axes.text(degrees, -14, f"{degrees}°", transform=axes.get_transform("world"), color="white", fontsize=9,
-                      ha="center", va="center", bbox={"facecolor": "black", "alpha": 0.7, "linewidth": 0, "pad": 1.5})
+                      ha="center", va="center", zorder=5,
+                      bbox={"facecolor": "black", "alpha": 0.7, "linewidth": 0, "pad": 1.5})
         return axes
     names = {"glon": ("Galactic longitude", "Galactic latitude"), "ra": ("Right ascension", "Declination")}
     kind = next((kind for kind in names if wcs.wcs.lngtyp.strip().lower() == kind), None)
@@ -305,13 +350,12 @@ def _sky_axes(figure, place, wcs, ellipse):
 
 
 def _mark(axes, wcs, shape, kind, scale):
-    """Mark the sources of one kind, those within the image; gives the legend's handle."""
+    """Mark the sources of one kind that lie within the image."""
     x, y = skycoord_to_pixel(kind.coords, wcs, mode="wcs") if len(kind.coords) else np.zeros((2, 0))
-    inside = (x > -0.5) & (x < shape[1] - 0.5) & (y > -0.5) & (y < shape[0] - 0.5)
+    inside = _within(x, y, shape)
     grade = np.full(len(x), 0.7)
     if kind.significance is not None:
         grade = 0.45 + 0.55 * np.clip(np.log10(np.maximum(kind.significance, 3) / 3) / 1.2, 0, 1.3)
     area = (scale * kind.size * grade[inside]) ** 2
     colour = {"color": kind.colour} if kind.shape == "x" else {"facecolors": "none", "edgecolors": kind.colour}
-    return axes.scatter(x[inside], y[inside], s=area, marker=kind.shape, linewidths=kind.width * scale**0.6,
-                        label=kind.label, **colour)
+    axes.scatter(x[inside], y[inside], s=area, marker=kind.shape, linewidths=kind.width * scale**0.6, **colour)

@@ -93,6 +93,7 @@ def test_part_of_the_sky(skymap, found, truth):
     figure = plot_sky(skymap, found, truth)
     sky, _ = figure.axes
     assert marks(sky) == [1, 0, 0]  # the Galactic centre is 20.6 deg away
+    assert labels(plot_sky(skymap, found[:0], truth))[1] == "1 missed"  # elsewhere there was nothing to be found
     shown = np.asarray(sky.images[0].get_array())
     assert np.isfinite(shown).mean() == pytest.approx(np.pi / 4, abs=0.05)
     skymap.mask = np.ones(skymap.n_pix, bool)
@@ -123,6 +124,14 @@ def test_image(image, found):
     assert plot_sky(plain, found, smoothing=0.5).axes[1].get_xlabel() == "photons per square degree"
     with pytest.raises(ValueError, match="no celestial WCS"):
         plot_sky(CCDData(image.data, unit="ct"), found)
+
+
+def test_missed_in_an_image(image):
+    truth = SkyCoord([0, 10, 14, 16], [0, 5, -9, 0], unit="deg", frame="galactic")
+    assert labels(plot_sky(image, truth[:0], truth))[1] == "3 missed"
+    image.mask = np.zeros(image.shape, bool)
+    image.mask[:, :5] = True  # b < -7.5 deg
+    assert labels(plot_sky(image, truth[:0], truth))[1] == "2 missed"
 
 
 def test_equatorial_image(image, found):
