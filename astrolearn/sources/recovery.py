@@ -26,7 +26,7 @@ class Recovery:
     """
     What `recover` measures.
 
-    Attributes
+    Parameters
     ----------
     match : `~astrolearn.sky.Match`
         Detections and true sources.
