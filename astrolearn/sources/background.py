@@ -11,6 +11,7 @@ import healpy as hp
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from astrolearn.core.progress import progress
 from astrolearn.sky.convolve import correlate
 from astrolearn.sky.lattice import NestedLattice
 from astrolearn.sky.psf import RadialPSF
@@ -31,7 +32,7 @@ _CLIP = 3.0  # standard deviations
 _SHARPEST = 1.4  # pixels: 68 % radius of the sharpest beam that spherical harmonics hold without ringing
 
 
-def fit_background(observation):
+def fit_background(observation, verbose=0):
     """
     Expected counts without sources.
 
@@ -40,6 +41,8 @@ def fit_background(observation):
     observation : Observation
         If it has a background, that shape is scaled to the counts on scales of 6 degrees and more; if not, one is
         estimated.
+    verbose : int, optional
+        With 1, a progress bar.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def fit_background(observation):
     strips = _latitude_strips(observation) if kind == "profile" else None
     r68 = observation.pixel_psf.containment_radius().to_value("deg")
     out = np.zeros_like(observation.counts)
-    for i, counts in enumerate(observation.counts):
+    for i, counts in enumerate(progress(observation.counts, "fitting the background", verbose=verbose)):
         # what a source looks like: its light spread over the PSF, or a little more where the PSF is sharper
         # than the pixels
         beam = RadialPSF.gaussian(max(r68[i], _SHARPEST * np.rad2deg(lattice.pixel_size)) * u.deg)

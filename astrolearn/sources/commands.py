@@ -98,9 +98,9 @@ def find(
         _attach(skymap, "psf", _read_psf(psf, _energy_edges(skymap)))
     if exposure is not None:
         _attach(skymap, "exposure", read_exposure(exposure, skymap))
-    _say("looking for sources", quiet)
     catalogue = finder.predict(skymap)
     catalogue.meta |= {"input": str(counts), "weights": str(weights), "astrolearn": version("astrolearn")}
+    _say("writing files", quiet)
     written = write_outputs([
         (output, lambda path: _write_table(catalogue, path)),
         (regions, lambda path: to_regions(catalogue).write(path, format=_REGIONS[path.suffix])),
@@ -218,7 +218,8 @@ def demo(out="astrolearn-demo", *, seed=1, weights="fermi-lat", nside=256, overw
     _require_matplotlib()
     finder = _load_finder(weights, None, quiet)
     _say("simulating ten years of the Fermi-LAT sky", quiet)
-    skymap, = LATSkySimulator(nside=nside).sample(random_state=seed)
+    simulator = LATSkySimulator(nside=nside, verbose=finder.verbose)
+    skymap, = simulator.sample(random_state=seed)
     _say("looking for sources", quiet)
     catalogue = finder.predict(skymap)
     catalogue.meta |= {"seed": seed, "weights": str(weights), "astrolearn": version("astrolearn")}

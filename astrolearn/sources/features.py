@@ -12,6 +12,7 @@ So a network trained on six bins takes eleven, or one.
 
 import numpy as np
 
+from astrolearn.core.progress import progress
 from astrolearn.sky.convolve import correlate
 from astrolearn.sources.background import fit_background
 
@@ -68,7 +69,7 @@ def spectral_weights(observation, index):
     return photons / photons.sum()
 
 
-def score_terms(observation, background):
+def score_terms(observation, background, verbose=0):
     """
     The sums under the PSF from which every significance is made.
 
@@ -81,7 +82,8 @@ def score_terms(observation, background):
     ratio, variance, area = (np.empty_like(observation.counts) for _ in range(3))
     whole = observation.valid.all()
     area[:] = 1
-    for i, (counts, expected) in enumerate(zip(observation.counts, background, strict=True)):
+    bins = progress(observation.counts, "summing under the PSF", verbose=verbose)
+    for i, (counts, expected) in enumerate(zip(bins, background, strict=True)):
         inverse = np.divide(1, expected, out=np.zeros_like(expected), where=expected > 0)
         maps = [counts * inverse] + ([] if whole else [observation.valid])
         ratio[i], *seen, variance[i] = correlate(lattice, maps, observation.pixel_psf, i, squared=[inverse])
@@ -137,20 +139,22 @@ def _squash(z):
     return np.arcsinh(z / 3)
 
 
-def extract_features(observation):
+def extract_features(observation, verbose=0):
     """
     Channels of an observation at the three levels, see the module's text.
 
     Parameters
     ----------
     observation : Observation
+    verbose : int, optional
+        With 1, progress bars.
 
     Returns
     -------
     Features
     """
-    background = fit_background(observation)
-    terms = score_terms(observation, background)
+    background = fit_background(observation, verbose)
+    terms = score_terms(observation, background, verbose)
     levels = bin_levels(observation)
     typical = spectral_weights(observation, SPECTRAL_INDICES[1])
     joint = [significance(terms, spectral_weights(observation, g)) for g in SPECTRAL_INDICES]

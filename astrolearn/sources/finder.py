@@ -199,7 +199,7 @@ class PointSourceFinder(NetworkEstimator):
             return [self.predict(one) for one in skymap]
         self._require_fitted()
         observation = observe(skymap, self._default_psf)
-        features = extract_features(observation)
+        features = extract_features(observation, self.verbose)
         found = self._candidates(observation, self._maps(observation, features))
         found = found[found["probability"] >= self.threshold]
         return self._catalogue(observation, features.background, found)
@@ -223,7 +223,7 @@ class PointSourceFinder(NetworkEstimator):
         self._validate_params()
         self._require_fitted()
         observation = observe(skymap, self._default_psf)
-        maps = self._maps(observation, extract_features(observation))
+        maps = self._maps(observation, extract_features(observation, self.verbose))
         lattice, probability, valid = observation.lattice, maps["source"].astype(np.float32), observation.valid
         for _ in range(int(np.log2(observation.factor))):
             # back to the pixels of the map itself
@@ -332,7 +332,7 @@ class PointSourceFinder(NetworkEstimator):
         return table
 
     def _catalogue(self, observation, background, found):
-        photometry = measure(observation, background, found["coord"])
+        photometry = measure(observation, background, found["coord"], self.verbose)
         catalogue = SampleTable()
         catalogue["coord"] = SkyCoord(found["coord"])
         catalogue["coord_error"] = np.rad2deg(found["error"]) * u.deg

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import splu
 from scipy.special import gammaln, ndtri_exp
 from scipy.stats import chi2
 
+from astrolearn.core.progress import progress
 from astrolearn.sources.features import LEVELS, bin_levels
 
 __all__ = ["Photometry", "measure"]
@@ -41,7 +42,7 @@ class Photometry:
         self.counts, self.counts_error, self.significance = counts, counts_error, significance
 
 
-def measure(observation, background, coords):
+def measure(observation, background, coords, verbose=0):
     """
     Counts and significance of sources at known positions.
 
@@ -55,6 +56,8 @@ def measure(observation, background, coords):
     background : array, shape (n_energy, *lattice.shape)
         Expected counts without sources.
     coords : `~astropy.coordinates.SkyCoord`, shape (n_source,)
+    verbose : int, optional
+        With 1, a progress bar.
 
     Returns
     -------
@@ -65,14 +68,17 @@ def measure(observation, background, coords):
     if n_source:
         levels = bin_levels(observation)
         view = observation
+        bar = progress(None, "measuring sources", total=n_energy, verbose=verbose)
         for level in range(LEVELS):
             here = np.flatnonzero(levels == level)
             footprints = _Footprints(view, coords) if len(here) else None
             for i in here:
                 counts[:, i], error[:, i], statistic[:, i] = _fit_bin(view, background[i], i, footprints.fractions(i))
+                bar.update()
             if level < LEVELS - 1 and (levels > level).any():
                 background = view.lattice.sum_children(background)
                 view = view.coarsened()
+        bar.close()
     return Photometry(counts, error, _standard_deviations(statistic.sum(axis=1), n_energy))
 
 

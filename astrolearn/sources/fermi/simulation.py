@@ -12,6 +12,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData
 
+from astrolearn.core.progress import progress
 from astrolearn.sky import SkyMap
 
 from .diffuse import GalacticTemplate, isotropic_counts
@@ -78,6 +79,8 @@ class LATSkySimulator:
         Attach the unperturbed template to the maps.
     random_state : int, `numpy.random.Generator` or None
         Default seed of `sample` and `simulate_image`.
+    verbose : int, default=0
+        With 1, progress bars.
 
     Raises
     ------
@@ -101,7 +104,8 @@ class LATSkySimulator:
     """
 
     def __init__(self, energy_edges=_EDGES, *, nside=256, years=10.0, event_type="FRONT", event_class="SOURCE",
-                 diffuse=None, perturb=_PERTURBATION, population=_POPULATION, background=True, random_state=None):
+                 diffuse=None, perturb=_PERTURBATION, population=_POPULATION, background=True, random_state=None,
+                 verbose=0):
         self.energy_edges = check_energy_edges(energy_edges)
         if not hp.isnsideok(nside, nest=True):
             raise ValueError(f"nside must be a power of two, not {nside}")
@@ -120,6 +124,7 @@ class LATSkySimulator:
         self.population = population
         self.background = background
         self.random_state = random_state
+        self.verbose = verbose
         self._types = (event_type,) if isinstance(event_type, str) else tuple(event_type)
         self._psf = {t: lat_psf(self.energy_edges, t) for t in self._types}
         self._cache = {}
@@ -144,7 +149,8 @@ class LATSkySimulator:
         windows = self._psf[event_type].beam_window(3 * nside - 1)
         per_pixel = shape * np.float32(hp.nside2pixarea(nside))
         components = {}
-        for name, (level, maps) in self.diffuse.counts(edges, mean, nside).items():
+        counts = self.diffuse.counts(edges, mean, nside)
+        for name, (level, maps) in progress(counts.items(), "diffuse emission", verbose=self.verbose):
             smeared = hp.reorder(smear(maps, windows), r2n=True)
             components[name] = np.float32(level)[:, None] * smeared * per_pixel
         isotropic = isotropic_counts(edges, mean, event_type, self.event_class)
@@ -243,7 +249,7 @@ class LATSkySimulator:
             expected, psf = self._expectation(event_type, self.nside), self._psf[event_type]
             table = self._observe(sources, event_type, truth[event_type], self.nside, hp.nside2resol(self.nside), rng)
             data = np.empty_like(truth[event_type])
-            for i, row in enumerate(truth[event_type]):
+            for i, row in enumerate(progress(truth[event_type], "drawing photons", verbose=self.verbose)):
                 total = rng.poisson(row)
                 for xyz in photon_directions(table, table["counts"][:, i], psf, i, rng):
                     total += np.bincount(hp.vec2pix(self.nside, *xyz.T, nest=True), minlength=total.size)
