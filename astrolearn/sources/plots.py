@@ -33,7 +33,7 @@ _PART_SHAPE = (900, 900)  # of a map that covers a part of the sky
 _PART_WITHIN = 50 * u.deg  # up to which radius that is
 _FLUX_UNIT = 1 / u.cm**2 / u.s
 # White, and colours that stand out from all of the map's; also the grey behind the legend
-_FOUND, _MISSED, _FALSE, _DARK = "#ffffff", "#56d4ff", "#7cfc00", "#303030"
+_FOUND, _MISSED, _FALSE, _DARK = "#ffffff", "#8ae2ff", "#a8ff3e", "#303030"
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _sky_colours(shares):
     """Colours (n, 3) of the map from dark to bright; not up to the brightest, so that marks stand out everywhere."""
     from matplotlib import colormaps
 
-    return colormaps["inferno"](0.8 * np.asarray(shares))[:, :3]
+    return colormaps["inferno"](0.72 * np.asarray(shares))[:, :3]
 
 
 def _palette():
