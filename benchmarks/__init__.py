@@ -1,0 +1,1 @@
+"""Measurements of the shipped estimators beside their peers: ``python -m benchmarks --help``."""

@@ -1,0 +1,36 @@
+"""Command line: ``python -m benchmarks fermi [--only NAME ...]``."""
+
+import argparse
+import os
+import time
+
+from benchmarks.report import ROOT
+
+_DATA = os.environ.get("ASTROLEARN_DATA", ROOT.parent / "shared" / "data")
+
+
+def _fermi(options):
+    from benchmarks.fermi.run import run
+
+    run(options)
+
+
+SUITES = {"fermi": _fermi}
+
+
+def main():
+    """Run the benchmarks that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="run these benchmarks of the suite only")
+    parser.add_argument("--weights", help="weight file to measure instead of the shipped one")
+    parser.add_argument("--data", default=_DATA, help="folder of the real data (environment: ASTROLEARN_DATA)")
+    parser.add_argument("--skies", type=int, help="simulated skies per benchmark, instead of each one's own number")
+    start = time.perf_counter()
+    options = parser.parse_args()
+    SUITES[options.suite](options)
+    print(f"done in {time.perf_counter() - start:.0f} s; see docs/benchmarks")
+
+
+if __name__ == "__main__":
+    main()

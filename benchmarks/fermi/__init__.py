@@ -1,0 +1,1 @@
+"""`PointSourceFinder` on real and simulated LAT skies, beside its peers."""

@@ -1,0 +1,103 @@
+"""What a benchmark leaves behind: a page of the documentation, its figures, and the same numbers for machines."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["ROOT", "Report", "with_error"]
+
+ROOT = Path(__file__).parent.parent
+_PAGES, _FIGURES, _RESULTS = (
+    ROOT / "docs" / "benchmarks",
+    ROOT / "docs" / "_static" / "benchmarks",
+    ROOT / "benchmarks" / "results",
+)
+
+
+def _escape(text):
+    """A bar would begin a substitution."""
+    return str(text).replace("|", r"\|")
+
+
+def with_error(value, error, digits=3):
+    """``0.531 ± 0.012``; a dash where there is no value."""
+    if value is None or not np.isfinite(value):
+        return "-"
+    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if np.isfinite(error) else "")
+
+
+@dataclass
+class Report:
+    """
+    Results of one benchmark.
+
+    Attributes
+    ----------
+    name, title : str
+        Name of the page's file, and its heading.
+    measured : str
+        What was measured, on how many maps of which seeds: the first line of the page.
+    numbers : dict
+        Everything measured, for machines.
+    """
+
+    name: str
+    title: str
+    measured: str
+    numbers: dict = field(default_factory=dict)
+    _parts: list = field(default_factory=list)
+    _figures: dict = field(default_factory=dict)
+
+    def text(self, paragraph):
+        """Add a paragraph of RST."""
+        self._parts.append(_escape(paragraph.strip()))
+
+    def table(self, caption, header, rows):
+        """Add a table of strings."""
+        lines = [f".. list-table:: {_escape(caption)}", "   :header-rows: 1", ""]
+        for row in [header, *rows]:
+            cells = [_escape(cell) for cell in row]
+            lines += [("   * - " if i == 0 else "     - ") + cell for i, cell in enumerate(cells)]
+        self._parts.append("\n".join(line.rstrip() for line in lines))
+
+    def figure(self, name, figure, caption):
+        """Add a matplotlib figure."""
+        self._figures[name] = figure
+        lines = [
+            f".. figure:: /_static/benchmarks/{name}.png",
+            "   :width: 90%",
+            f"   :alt: {caption}",
+            "",
+            f"   {caption}",
+        ]
+        self._parts.append(_escape("\n".join(lines)))
+
+    def write(self, weights):
+        """
+        Write page, figures and numbers.
+
+        Parameters
+        ----------
+        weights : dict
+            ``name`` and ``sha256`` of the weights that were measured.
+        """
+        for folder in (_PAGES, _FIGURES, _RESULTS):
+            folder.mkdir(parents=True, exist_ok=True)
+        header = f"*{self.measured} Weights: {weights['name']}, SHA-256* ``{weights['sha256'][:12]}``."
+        title = [f".. _benchmark-{self.name}:", "", self.title, "=" * len(self.title)]
+        (_PAGES / f"{self.name}.rst").write_text("\n\n".join(["\n".join(title), header, *self._parts]) + "\n")
+        for name, figure in self._figures.items():
+            figure.savefig(_FIGURES / f"{name}.png", dpi=110, bbox_inches="tight")
+        content = {"benchmark": self.name, "measured": self.measured, "weights": weights, "numbers": self.numbers}
+        (_RESULTS / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=_plain) + "\n")
+
+
+def _plain(value):
+    """Numpy scalars and arrays as JSON knows them."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
