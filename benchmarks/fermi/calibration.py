@@ -19,6 +19,7 @@ __all__ = ["calibration", "map_kinds", "wanted"]
 _FAINTEST_LISTED = {"wide": 0.1}  # probability; weak detections on six bins are many, and slow to measure
 _LISTED = 0.03
 _BINS = np.linspace(0, 1, 11)
+_ENOUGH = 50  # detections in a bin whose deviation can be judged
 
 
 def map_kinds(context, seed=SEED, share=1.0):
@@ -58,9 +59,9 @@ def calibration(context):
     )
     report.text(
         "Errors are bootstrapped over 215 square degrees, intervals 68 %. The reliability error is the mean "
-        "distance of predicted probability and true fraction, over detections in bins of 0.1. The coverage is the "
-        "fraction of true detections of probability above one half whose source lies within ``coord_error``, which "
-        "should be 0.68."
+        "distance of predicted probability and true fraction, over detections in bins of 0.1, the worst bin the "
+        f"largest distance in bins of {_ENOUGH} detections or more. *Coverage* is the fraction of true detections of "
+        "probability above one half whose source lies within ``coord_error``, which should be 0.68."
     )
     figure = Figure(figsize=(5, 5), layout="constrained")
     axis = figure.subplots()
@@ -78,15 +79,8 @@ def calibration(context):
         predicted, fraction, low, high, number = _reliability(ranking)
         used = number > 0
         error = np.average(np.abs(predicted - fraction)[used], weights=number[used])
-        within = np.concatenate(
-            [
-                (m.separation <= m.catalogue["coord_error"][m.catalogue_index])[
-                    m.catalogue["probability"][m.catalogue_index] > 0.5
-                ]
-                for m in matches
-            ]
-        )
-        c_low, c_high = binom_conf_interval(within.sum(), len(within), interval="wilson")
+        worst = np.max(np.abs(predicted - fraction)[number >= _ENOUGH], initial=0)
+        coverage = _coverage(matches)
         axis.errorbar(
             predicted[used], fraction[used], [(fraction - low)[used], (high - fraction)[used]], marker=".", label=name
         )
@@ -98,7 +92,8 @@ def calibration(context):
                 f"{best:.3f} at {threshold:.2f}",
                 with_error(best - at_default, errors[1]),
                 f"{error:.3f}",
-                f"{within.mean():.3f} ({c_low:.3f}-{c_high:.3f})",
+                f"{worst:.3f}",
+                f"{coverage[0]:.3f} ({coverage[1]:.3f}-{coverage[2]:.3f})",
             ]
         )
         reliability.append(
@@ -118,13 +113,23 @@ def calibration(context):
             "loss": best - at_default,
             "loss_error": errors[1],
             "reliability_error": error,
-            "coverage": within.mean(),
-            "coverage_interval": [c_low, c_high],
+            "reliability_worst": worst,
+            "coverage": coverage[0],
+            "coverage_interval": coverage[1:],
             "reliability": {"predicted": predicted, "true": fraction, "low": low, "high": high, "n": number},
         }
     report.table(
         f"F1 at the default threshold ({default:g}) and at the best one",
-        ["map", "number", "F1 at default", "best F1", "difference", "reliability error", "coverage of coord_error"],
+        [
+            "map",
+            "number",
+            "F1 at default",
+            "best F1",
+            "difference",
+            "reliability error",
+            "worst bin",
+            "coverage of coord_error",
+        ],
         rows,
     )
     header += [f"{low:.1f}-{high:.1f}" for low, high in itertools.pairwise(_BINS)]
@@ -136,6 +141,17 @@ def calibration(context):
         "reliability", figure, "Predicted probability against the fraction of true detections, 68 % intervals."
     )
     return report
+
+
+def _coverage(matches):
+    """Fraction of the true detections of probability above one half with their source within ``coord_error``."""
+    inside = total = 0
+    for m in matches:
+        pairs = m.catalogue[m.catalogue_index]
+        sure = pairs["probability"] > 0.5
+        inside, total = inside + np.sum((m.separation <= pairs["coord_error"])[sure]), total + np.sum(sure)
+    low, high = binom_conf_interval(inside, max(total, 1), interval="wilson")
+    return inside / max(total, 1), float(low), float(high)
 
 
 def _reliability(ranking):
