@@ -10,6 +10,7 @@ than the pixels; a paraboloid through each peak.
 from functools import partial
 
 import astropy.units as u
+import healpy as hp
 import numpy as np
 from astropy.table import QTable
 
@@ -79,10 +80,11 @@ def ts_map(observation, *, index=INDEX, containment=CONTAINMENT, finer=True, n_j
     trials = NestedLattice(lattice.nside * 2, lattice.frame) if finer else lattice
     if finer:
         trials.core = lattice.core * 2  # the same patches
-    fit = partial(_fit_patch, observation, _windows(observation, containment), index, trials)
+    windows = _windows(observation, containment)
     used = [p for p in range(lattice.n_patches) if lattice.cut(observation.valid[None].astype(np.uint8), [p], 0).any()]
+    patches = _patches(observation, trials, max(w[0] for w in windows), index, used)
     out = np.zeros((2, *trials.shape), np.float32)
-    for patch, result in zip(used, map_batches(fit, used, n_jobs), strict=True):
+    for patch, result in zip(used, map_batches(partial(_fit_patch, windows), patches, n_jobs), strict=True):
         trials.assemble(result[None], [patch], out)
     return trials, np.sqrt(out[0]), out[1]
 
@@ -102,33 +104,43 @@ def _windows(observation, containment):
     return windows
 
 
-def _fit_patch(observation, windows, index, trials, patch):
-    """TS and counts at the trial positions of one patch: (2, core, core)."""
+def _patches(observation, trials, halo, index, numbers):
+    """Generate, per patch: counts and background, pixel vectors, trial vectors, share of the photons in each bin."""
     lattice = observation.lattice
-    halo = max(w[0] for w in windows)
-    seen = observation.valid.astype(np.float32)
     background = np.where(observation.valid, np.maximum(observation.background, 1e-9), 0).astype(np.float32)
-    counts, background = (
-        lattice.cut(cube, [patch], halo)[0].reshape(observation.n_energy, -1)
-        for cube in (observation.counts, background)
-    )
-    valid = lattice.cut(seen[None], [patch], halo)[0].ravel() > 0
-    vectors = lattice.cut(_vectors(lattice), [patch], halo)[0].reshape(3, -1)
-    exposure = np.ones(observation.n_energy)
-    if observation.exposure is not None:
-        exposure = lattice.cut(observation.exposure, [patch], 0)[0].mean(axis=(1, 2))
-    share = power_law_counts(observation.energy_edges, exposure, index)
-    share = (share / share.sum()).astype(np.float32)
-    at = trials.cut(_vectors(trials), [patch], 0)[0]
-    core, side = at.shape[-1], lattice.core + 2 * halo
-    scale = core // lattice.core
+    for number in numbers:
+        exposure = np.ones(observation.n_energy)
+        if observation.exposure is not None:
+            exposure = lattice.cut(observation.exposure, [number], 0)[0].mean(axis=(1, 2))
+        share = power_law_counts(observation.energy_edges, exposure, index)
+        yield (
+            lattice.cut(observation.counts, [number], halo)[0], lattice.cut(background, [number], halo)[0],
+            _vectors(lattice, number, halo), _vectors(trials, number, 0), (share / share.sum()).astype(np.float32),
+        )  # fmt: skip
+
+
+def _vectors(lattice, patch, halo):
+    """Unit vectors (3, side, side) of the pixels of a patch."""
+    if isinstance(lattice, NestedLattice):
+        pixels = lattice.patch_pixels(patch, halo)[0]
+        return np.array(hp.pix2vec(lattice.nside, np.maximum(pixels, 0), nest=True), np.float32)
+    return lattice.cut(lattice.coords.cartesian.xyz.value.astype(np.float32), [patch], halo)[0]
+
+
+def _fit_patch(windows, patch):
+    """TS and counts at the trial positions of one patch: (2, core, core)."""
+    counts, background, vectors, at, share = patch
+    halo, core = max(w[0] for w in windows), at.shape[-1]
+    side = counts.shape[-1]
+    scale = core // (side - 2 * halo)
+    counts, background, vectors = (cube.reshape(len(cube), -1) for cube in (counts, background, vectors))
     rows, columns = np.indices((core, core)) // scale + halo
     result = np.zeros((2, core, core), np.float32)
     for first in range(0, core, _ROWS):
         part = slice(first, first + _ROWS)
         centre = (rows[part] * side + columns[part]).ravel()
         position = at[:, part].reshape(3, -1)
-        use = valid[centre]
+        use = (background[:, centre] > 0).any(axis=0)
         if not use.any():
             continue
         centre, position = centre[use], position[:, use]
@@ -186,13 +198,6 @@ def fit_amplitude(n, b, k):
     ts = np.zeros(len(n), np.float32)
     ts[rising] = np.maximum(2 * (gain.sum(axis=1) - now * whole[rising]), 0)
     return ts, s
-
-
-def _vectors(lattice):
-    """Unit vectors of the pixel centres, (3, *lattice.shape), float32."""
-    if not hasattr(lattice, "_unit_vectors"):
-        lattice._unit_vectors = lattice.coords.cartesian.xyz.value.astype(np.float32)
-    return lattice._unit_vectors
 
 
 def find_sources(observation, *, min_distance=MIN_DISTANCE, floor=FLOOR, **options):
