@@ -10,6 +10,8 @@ Run ``python -m astrolearn.recipes.fermi_lat --out FOLDER [--diffuse gll_iem_v07
 """
 
 import argparse
+import hashlib
+import json
 from pathlib import Path
 
 import astropy.units as u
@@ -20,10 +22,11 @@ from skorch.callbacks import Callback
 
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import atomic_write
+from astrolearn.core.weights import release
 from astrolearn.sources.fermi import DiffusePerturbation, GalacticTemplate, LATSkySimulator
 from astrolearn.sources.finder import PointSourceFinder
 
-__all__ = ["train", "training_maps"]
+__all__ = ["ship", "train", "training_maps"]
 
 SEED = 20
 FAMILIES = ("wide", "sharp", "hard", "image")
@@ -182,6 +185,51 @@ def train(out, diffuse=None, *, n_maps=96, max_epochs=10, n_jobs=1, seed=SEED):
     finder._restore({"calibration_": saving.calibration_}, weights)
     finder.save(out / "finder.safetensors", overwrite=True)
     return finder
+
+
+def ship(weights, number, results, git_revision):
+    """
+    Put a trained finder among the weights that come with the package, with a card of what was measured on it.
+
+    Parameters
+    ----------
+    weights : path-like
+        ``finder.safetensors`` of `train`.
+    number : int
+        The shipped file is ``fermi-lat-<number>``; a number is never used again.
+    results : path-like
+        JSON file with the ``sha256`` of the file that was measured, ``scores`` and ``baselines``.
+    git_revision : str
+        Of the code that trained it.
+
+    Returns
+    -------
+    `pathlib.Path`
+        The shipped file.
+
+    Raises
+    ------
+    ValueError
+        If the results were measured on another file.
+    """
+    measured = json.loads(Path(results).read_text())
+    if hashlib.sha256(Path(weights).read_bytes()).hexdigest() != measured["sha256"]:
+        raise ValueError(f"{results} was not measured on {weights}: run the benchmarks on it")
+    path = release(
+        PointSourceFinder.load(weights),
+        "fermi-lat",
+        number,
+        recipe=__name__,
+        seed=SEED,
+        data="simulations only: astrolearn.sources.fermi with the Galactic template gll_iem_v07 (1.5 deg), perturbed",
+        git_revision=git_revision,
+        trained_on="simulated Fermi-LAT skies, 0.3 GeV to 2 TeV, nside 128 to 512 and images",
+        scores=measured["scores"],
+        baselines=measured["baselines"],
+    )
+    if hashlib.sha256(path.read_bytes()).hexdigest() != measured["sha256"]:
+        raise ValueError(f"{path} is not the file that was measured")
+    return path
 
 
 def main():
