@@ -93,7 +93,8 @@ class _Simulations:
             scale = rng.choice([0.05, 0.05, 0.1]) * u.deg
             center = SkyCoord(lon, lat, unit=u.deg, frame="galactic")
             projection = "CAR" if abs(lat) < 5 else "TAN"
-            image = self.simulator.simulate_image(center, (256, 384), scale, projection=projection, random_state=seed)
+            shape = [(256, 384), (512, 768)][int(rng.integers(2))]
+            image = self.simulator.simulate_image(center, shape, scale, projection=projection, random_state=seed)
             if bare:
                 image.meta["background"] = None
             return image
@@ -156,7 +157,7 @@ class _SavingFinder(PointSourceFinder):
         return options
 
 
-def train(out, diffuse=None, *, n_maps=96, max_epochs=10, n_jobs=1, seed=SEED):
+def train(out, diffuse=None, *, n_maps=128, max_epochs=12, n_jobs=1, seed=SEED):
     """
     Train the finder.
 
@@ -237,8 +238,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, help="folder for the checkpoint and the fitted finder")
     parser.add_argument("--diffuse", help="FITS file of the Galactic diffuse model gll_iem_v07; default: download it")
-    parser.add_argument("--maps", type=int, default=96, help="number of simulated maps")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--maps", type=int, default=128, help="number of simulated maps")
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--jobs", type=int, default=1, help="processes that prepare maps")
     arguments = parser.parse_args()
     train(arguments.out, arguments.diffuse, n_maps=arguments.maps, max_epochs=arguments.epochs, n_jobs=arguments.jobs)

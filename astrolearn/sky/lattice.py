@@ -134,6 +134,11 @@ class NestedLattice:
         lattice.core = self.core // 2  # the same patches
         return lattice
 
+    @property
+    def finer(self):
+        """The lattice with pixels half as large."""
+        return NestedLattice(self.nside * 2, self.frame)
+
     def recut(self):
         """The same pixels in patches of full size."""
         return NestedLattice(self.nside, self.frame)
@@ -141,6 +146,14 @@ class NestedLattice:
     def sum_children(self, values):
         """Sums of 2 x 2 pixels, (..., n_pix) -> (..., n_pix / 4)."""
         return values.reshape(*values.shape[:-1], -1, 4).sum(axis=-1)
+
+    def max_children(self, values):
+        """Largest of 2 x 2 pixels, (..., n_pix) -> (..., n_pix / 4)."""
+        return values.reshape(*values.shape[:-1], -1, 4).max(axis=-1)
+
+    def interleave(self, quarters):
+        """Four maps of the quarters of each pixel, (4, n_pix), as one map of the finer lattice, (4 n_pix,)."""
+        return quarters.T.reshape(-1)
 
     def spread(self, values):
         """Copy every value to its four children, (..., n_pix / 4) -> (..., n_pix)."""
@@ -231,8 +244,8 @@ class ImageLattice:
         (height, width), both multiples of 4: pad first.
     wcs : `~astropy.wcs.WCS`
         Celestial WCS of the image.
-    factor : int
-        Pixels of the WCS along one lattice pixel.
+    factor : float
+        Pixels of the WCS along one lattice pixel, a power of two.
     """
 
     core = CORE
@@ -272,14 +285,31 @@ class ImageLattice:
         lattice.core = self.core // 2
         return lattice
 
+    @property
+    def finer(self):
+        """The lattice with pixels half as large."""
+        return ImageLattice(tuple(n * 2 for n in self.shape), self.wcs, self.factor / 2)
+
     def recut(self):
         """The same pixels in patches of full size."""
         return ImageLattice(self.shape, self.wcs, self.factor)
 
+    def _blocks(self, values):
+        height, width = self.shape
+        return values.reshape(*values.shape[:-2], height // 2, 2, width // 2, 2)
+
     def sum_children(self, values):
         """Sums of 2 x 2 pixels, (..., h, w) -> (..., h / 2, w / 2)."""
+        return self._blocks(values).sum(axis=(-3, -1))
+
+    def max_children(self, values):
+        """Largest of 2 x 2 pixels, (..., h, w) -> (..., h / 2, w / 2)."""
+        return self._blocks(values).max(axis=(-3, -1))
+
+    def interleave(self, quarters):
+        """Four maps of the quarters of each pixel, (4, h, w), as one map of the finer lattice, (2 h, 2 w)."""
         height, width = self.shape
-        return values.reshape(*values.shape[:-2], height // 2, 2, width // 2, 2).sum(axis=(-3, -1))
+        return quarters.reshape(2, 2, height, width).transpose(2, 0, 3, 1).reshape(2 * height, 2 * width)
 
     def spread(self, values):
         """Copy every value to its four children, (..., h / 2, w / 2) -> (..., h, w)."""

@@ -157,7 +157,7 @@ class PointSourceFinder(NetworkEstimator):
         rng = make_rng(self.random_state)
         parts, held = [], []
         prepare = partial(
-            _prepare, psf=self._default_psf, min_significance=self.min_significance, radius=self._match_pixels
+            _prepare, psf=self._default_psf, min_significance=self.min_significance, radius=self._match_radius
         )
         total = len(maps) if isinstance(maps, list | tuple) else None
         prepared = map_batches(prepare, enumerate(_pairs(maps, sources)), self.n_jobs)
@@ -225,6 +225,8 @@ class PointSourceFinder(NetworkEstimator):
         observation = observe(skymap, self._default_psf)
         maps = self._maps(observation, extract_features(observation, self.verbose))
         lattice, probability, valid = observation.lattice, maps["source"].astype(np.float32), observation.valid
+        if observation.undersampled:
+            probability = observation.search_lattice.max_children(probability)
         for _ in range(int(np.log2(observation.factor))):
             # back to the pixels of the map itself
             probability, valid = lattice.spread(probability), lattice.spread(valid)
@@ -257,7 +259,7 @@ class PointSourceFinder(NetworkEstimator):
             catalogue = self.predict(skymap)
             found, wanted = found + len(catalogue), wanted + len(coords)
             if len(catalogue) and len(coords):
-                radius = self._match_pixels(observe(skymap, self._default_psf).lattice)
+                radius = self._match_radius(observe(skymap, self._default_psf))
                 true += self._is_true(catalogue["coord"], coords, radius * u.rad).sum()
         return 2 * true / max(found + wanted, 1)
 
@@ -277,12 +279,10 @@ class PointSourceFinder(NetworkEstimator):
             )
         return lat_psf(energy_edges, self.psf)
 
-    def _match_radius(self, lattice):
+    def _match_radius(self, observation):
         """Radius within which a detection is true, in radians."""
-        return max(as_quantity(self.match_radius, u.deg, "match_radius").to_value(u.rad), 1.1 * lattice.pixel_size)
-
-    def _match_pixels(self, lattice):
-        return self._match_radius(lattice) / lattice.pixel_size
+        asked = as_quantity(self.match_radius, u.deg, "match_radius").to_value(u.rad)
+        return max(asked, 1.1 * observation.lattice.pixel_size)
 
     def _network(self):
         return partial(PyramidUNet, channels=[len(CHANNELS[level]) for level in sorted(CHANNELS)], width=self.width)
@@ -302,22 +302,22 @@ class PointSourceFinder(NetworkEstimator):
         return options
 
     def _maps(self, observation, features):
-        """Probability and offset maps of the whole observation: dict of arrays, shape lattice.shape."""
-        lattice = observation.lattice
+        """Probability and offset maps of the whole observation: dict of arrays, shape search_lattice.shape."""
+        lattice, valid = observation.search_lattice, observation.search_valid
         out = np.zeros((len(OUTPUTS), *lattice.shape), np.float32)
         per_batch = max(1, self.batch_size // 2)
         groups = [np.arange(i, min(i + per_batch, lattice.n_patches)) for i in range(0, lattice.n_patches, per_batch)]
-        used = [g for g in groups if lattice.cut(observation.valid[None].astype(np.uint8), g, 0).any()]
+        used = [g for g in groups if lattice.cut(valid[None].astype(np.uint8), g, 0).any()]
         batches = ({f"level{i}": c.astype(np.float32) for i, c in enumerate(features.cut(g, HALO))} for g in used)
         for group, result in zip(used, self._forward_batches(batches, total=len(used)), strict=True):
             lattice.assemble(result[..., HALO:-HALO, HALO:-HALO], group, out)
         maps = dict(zip(OUTPUTS, out, strict=True))
-        maps["source"] = np.where(observation.valid, expit(maps["source"]), 0)
+        maps["source"] = np.where(valid, expit(maps["source"]), 0)
         return maps
 
     def _candidates(self, observation, maps):
         """All peaks: QTable of coord, logit, probability, error (68 % radius in radians), by falling probability."""
-        lattice = observation.lattice
+        lattice = observation.search_lattice
         peaks = find_peaks(lattice, maps, self.localizer)
         coords = lattice.positions(peaks.pixel, peaks.dx, peaks.dy)
         logit = maps["match"].ravel()[peaks.pixel]
@@ -365,7 +365,7 @@ class PointSourceFinder(NetworkEstimator):
             found = self._candidates(observation, self._maps(observation, features))
             if not len(found):
                 continue
-            result = match(found["coord"], coords, self._match_radius(observation.lattice) * u.rad)
+            result = match(found["coord"], coords, self._match_radius(observation) * u.rad)
             true = np.zeros(len(found), bool)
             true[result.catalogue_index] = True
             logits.append(found["logit"])
@@ -401,8 +401,9 @@ def _prepare(numbered, psf, min_significance, radius):
     calibrates = number % _CALIBRATION_EVERY == _CALIBRATION_EVERY - 1
     cut = None
     if not calibrates:
-        targets = draw_targets(observation.lattice, observation.valid, coords, radius(observation.lattice))
-        cut = cut_training_patches(features, targets, observation.valid)
+        lattice, valid = observation.search_lattice, observation.search_valid
+        targets = draw_targets(lattice, valid, coords, radius(observation) / lattice.pixel_size)
+        cut = cut_training_patches(features, targets, valid, np.random.default_rng(number))
     return cut, (observation, features, coords) if calibrates or number == 0 else None
 
 

@@ -3,7 +3,8 @@
 `PointSourceFinder` takes HEALPix maps and WCS cubes, with any number of energy bins, with or without exposure,
 background and PSF. `observe` turns each into an `Observation`: plain arrays on a square lattice whose pixels match the
 sharpest PSF (a finer map is summed 2 x 2 until its pixels are no smaller than about half the 68 % radius: nothing is
-lost, all later work is quartered).
+lost, all later work is quartered). Where most bins have a PSF narrower than a pixel, sources are searched at the
+quarters of the pixels: two of them may share one.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from astrolearn.sky.skymap import SkyMap
 __all__ = ["Observation", "observe"]
 
 _SAMPLING = 1.8  # pixels per 68 % radius beyond which a map is summed 2 x 2
+_UNDERSAMPLED = 0.75  # pixels per 68 % radius, the pixel's own width included, below which quarters are searched
 _ALIGN = 4  # image sides are padded to multiples of this: two levels of pooling
 
 
@@ -44,6 +46,10 @@ class Observation:
     energy_edges : Quantity or None, shape (n_energy + 1,)
     factor : int
         Pixels of the original map along one lattice pixel.
+
+    Derived: ``pixel_psf``, the PSF averaged over pixels; ``undersampled``, whether the pixels are too large for it;
+    ``search_lattice`` and ``search_valid``, where sources are looked for: the lattice itself or, if undersampled, the
+    next finer one.
     """
 
     lattice: object
@@ -57,6 +63,10 @@ class Observation:
 
     def __post_init__(self):
         self.pixel_psf = self.psf.pixelised(self.lattice.pixel_size)
+        r68 = np.median(self.pixel_psf.containment_radius().to_value(u.rad))
+        self.undersampled = bool(r68 < _UNDERSAMPLED * self.lattice.pixel_size)
+        self.search_lattice = self.lattice.finer if self.undersampled else self.lattice
+        self.search_valid = self.search_lattice.spread(self.valid) if self.undersampled else self.valid
 
     @property
     def n_energy(self):

@@ -9,6 +9,7 @@ from astrolearn.sources.features import LEVELS
 __all__ = ["PatchDataset", "augment", "cut_training_patches", "draw_targets"]
 
 _SOURCE_RADIUS = 1.0  # pixels around a source that say "source"
+_MOST_PATCHES = 256  # of one map, so that one of fine pixels does not outweigh many of coarse ones
 TRAIN_HALO = 16
 
 
@@ -53,9 +54,17 @@ def draw_targets(lattice, valid, coords, match_radius):
     return flat.reshape(6, *lattice.shape)
 
 
-def cut_training_patches(features, targets, valid):
+def cut_training_patches(features, targets, valid, rng):
     """
-    All patches of a map that hold valid pixels.
+    Patches of a map that hold valid pixels: all or, of a map of very many, a random choice.
+
+    Parameters
+    ----------
+    features : Features
+    targets : array, shape (6, *lattice.shape)
+        From `draw_targets`.
+    valid : array of bool, shape lattice.shape
+    rng : `numpy.random.Generator`
 
     Returns
     -------
@@ -66,6 +75,8 @@ def cut_training_patches(features, targets, valid):
     patches = np.arange(lattice.n_patches)
     used = lattice.cut(valid[None].astype(np.float16), patches, 0).max(axis=(1, 2, 3)) > 0
     patches = patches[used]
+    if len(patches) > _MOST_PATCHES:
+        patches = np.sort(rng.choice(patches, _MOST_PATCHES, replace=False))
     out = {f"level{i}": cut for i, cut in enumerate(features.cut(patches, TRAIN_HALO))}
     out["target"] = lattice.cut(targets, patches, TRAIN_HALO)
     # offsets of the halo may be in the axes of another base face: only the core says where its sources are
