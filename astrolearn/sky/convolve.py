@@ -40,8 +40,10 @@ def correlate(lattice, values, psf, energy_bin, kernels=None, *, quarters=False)
 
     Returns
     -------
-    array of float32, shape (n_values, *lattice.shape), with ``quarters`` (n_values, 4 or 1, *lattice.shape)
+    array of float32, shape (n_values, *lattice.shape), with ``quarters`` (n_values, 4 or 1, *lattice.shape). A map of
+    ones gives `kernel_sum` everywhere, whatever the shape of the pixels.
     """
+    values = list(values)  # of an array, each row as one object
     kernels = [_itself] * len(values) if kernels is None else kernels
     at_quarters = quarters and _r68(lattice, psf, energy_bin) < _WIDE
     sums = _way(lattice, psf, energy_bin)(lattice, values, kernels, psf, energy_bin, at_quarters)

@@ -1,10 +1,10 @@
-r"""Matched filters for photon counts: how significant would a source be at this pixel?
+r"""Matched filters for photon counts: how significant a source would be at each pixel.
 
 A source that would bring :math:`s k` photons to pixels that expect :math:`b` is best told from background by the
-likelihood ratio, whose part that depends on the counts is :math:`\sum n \ln(1 + s k / b)` (Ofek & Zackay 2018, PASP 130,
-084504). That is a linear filter, and the best one for sources near strength s. Where photons are many it is the matched
-filter :math:`\sum n k / b`; where they are few, it keeps one photon at the centre from outweighing three around it. So s
-is chosen at every pixel as the strength that is just detectable there, and energy bins add up.
+likelihood ratio, whose part that depends on the counts is :math:`\sum n \ln(1 + s k / b)` (Ofek & Zackay 2018, AJ 155,
+169). That is a linear filter, and the best one for sources near strength s. Where photons are many it is the matched
+filter :math:`\sum n k / b`; where they are few, it keeps one photon at the centre from outweighing three around it. So
+s is chosen at every pixel as the strength that is just detectable there, and energy bins add up.
 
 :math:`s / b` varies over the sky and the kernel with it; sums are made for a ladder of its values and interpolated.
 """
@@ -63,6 +63,8 @@ def significances(observation, background, spectra, verbose=0):
         inside = np.ones_like(seen) if valid.all() else np.clip(correlate(lattice, [seen], psf, i)[0], 0, 1)
         trust = _trust(expected, squares[i])
         used = np.flatnonzero(spectra[:, i])
+        if not len(used):
+            continue
         amplitudes = strength[used] * spectra[used, i].reshape(-1, *[1] * valid.ndim) * _over(trust, expected)
         ladder = _Ladder(amplitudes[:, valid], counts - expected, observation, i)
         for row, amplitude in zip(used, amplitudes, strict=True):

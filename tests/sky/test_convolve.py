@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
-from astrolearn.sky.convolve import correlate
+from astrolearn.sky.convolve import correlate, kernel_sum
 from astrolearn.sky.lattice import ImageLattice, NestedLattice
 from astrolearn.sky.psf import RadialPSF
 
@@ -48,15 +48,35 @@ def test_both_ways_agree_where_they_meet():
 
 
 @pytest.mark.parametrize("r68", [0.6, 2.0])
-def test_squared_weights(r68):
+def test_functions_of_the_weights(r68):
     lattice = NestedLattice(NSIDE)
     psf = RadialPSF.gaussian(r68 * u.deg).pixelised(lattice.pixel_size)
-    delta = np.zeros((1, *lattice.shape), np.float32)
-    delta[0, 12345] = 1
-    once, twice = correlate(lattice, delta, psf, 0, squared=delta)
+    delta = np.zeros(lattice.shape, np.float32)
+    delta[12345] = 1
+    once, twice, log = correlate(lattice, [delta] * 3, psf, 0, [np.positive, np.square, np.log1p])
     bright = once > 0.02 * once.max()
-    np.testing.assert_allclose(twice[bright], once[bright] ** 2, rtol=0.15, atol=0.02 * once.max() ** 2)
-    assert twice.sum() == pytest.approx((once**2).sum(), rel=0.03)
+    np.testing.assert_allclose(twice[bright], once[bright] ** 2, rtol=0.2, atol=0.02 * once.max() ** 2)
+    np.testing.assert_allclose(log[bright], np.log1p(once[bright]), rtol=0.15, atol=0.02 * once.max())
+    for kernel, sums in ((np.positive, once), (np.square, twice), (np.log1p, log)):
+        assert kernel_sum(lattice, psf, 0, kernel) == pytest.approx(sums.sum(), rel=0.03)
+
+
+@pytest.mark.parametrize("kind", ["sphere", "image"])
+def test_quarters_are_centred_on_the_finer_pixels(kind):
+    """The map of a narrow source is brightest at the quarter where it lies, and their mean is the map of pixels."""
+    lattice = NestedLattice(NSIDE) if kind == "sphere" else image()
+    psf = RadialPSF.gaussian(np.rad2deg(lattice.pixel_size) * 0.4 * u.deg).pixelised(lattice.pixel_size)
+    pixel = lattice.coords.size // 3 + 17
+    for dx, dy in ((-0.3, -0.3), (-0.3, 0.3), (0.3, -0.3), (0.3, 0.3)):
+        source = lattice.positions(np.array([pixel]), np.array([dx]), np.array([dy]))
+        distance = lattice.coords.ravel().separation(source[0]).rad.reshape(lattice.shape)
+        values = psf.evaluate(distance, 0).astype(np.float32)
+        quarters = correlate(lattice, [values], psf, 0, quarters=True)[0]
+        finer = lattice.finer
+        brightest = np.argmax(lattice.interleave(quarters))
+        assert brightest == finer.offsets(source)[0][0]
+    wide = RadialPSF.gaussian(np.rad2deg(lattice.pixel_size) * 3 * u.deg)
+    assert correlate(lattice, [values], wide, 0, quarters=True).shape == (1, 1, *lattice.shape)
 
 
 def test_weights_of_an_image_add_to_one():

@@ -14,9 +14,8 @@ from astrolearn.sources.features import (
     CHANNELS,
     bin_levels,
     extract_features,
-    score_terms,
-    significance,
 )
+from astrolearn.sources.filters import significances
 from astrolearn.sources.observation import observe
 
 
@@ -50,38 +49,66 @@ def test_background_follows_a_bright_plane():
     assert np.std(ratio) < 0.12 and np.mean(ratio) == pytest.approx(1, abs=0.03)
 
 
+FIRST = [[1.0, 0.0]]  # photons in the first bin only
+
+
+def square(observation):
+    """Sum of k^2 of the first bin, by integration over a Gaussian: 1 / (4 pi sigma^2), pixels included."""
+    sigma2 = (R68[0].to_value("rad") / 1.5096) ** 2 + observation.lattice.pixel_size**2 / 12
+    return observation.lattice.pixel_size**2 / (4 * np.pi * sigma2)
+
+
 @pytest.mark.parametrize("background", [0.05, 3.0, 100.0])
 def test_significance_is_standard_normal_without_sources(background):
     """Narrower where photons are so many that the background's own 3 % error counts, as the weights demand."""
     skymap = toy_sky(7, nside=64, n_sources=0, background=background)
     observation = observe(skymap)
     truth = np.full(observation.counts.shape, background, np.float32)
-    terms = score_terms(observation, truth)
-    z = significance(terms, [1.0, 0.0])
-    photons = 1 / terms[1][0].mean()
-    expected = 1 / np.sqrt(1 + 0.03**2 * photons)
+    z = significances(observation, truth, FIRST)[0]
+    expected = 1 / np.sqrt(1 + 0.03**2 * background / square(observation))
     assert abs(np.mean(z)) < 0.25
     assert np.std(z) == pytest.approx(expected, rel=0.2)
     if background > 1:
         assert np.mean(z > 3) < 0.004
 
 
-def test_significance_of_a_known_excess():
-    """A source of s photons at a pixel's centre on b per pixel: s sqrt(sum k^2 / b) standard deviations."""
-    skymap = toy_sky(nside=64, n_sources=0, background=50.0)
-    observation = observe(skymap)
-    truth = np.full(observation.counts.shape, 50.0, np.float32)
-    pixel = 20000
+def k_around(observation, pixel):
+    """Share of a source's photons in every pixel."""
     lattice = observation.lattice
     distance = lattice.positions(np.arange(lattice.shape[0])).separation(lattice.positions(np.array([pixel]))[0])
     k = observation.pixel_psf.evaluate(distance.rad, 0)
-    k /= k.sum()
+    return k / k.sum()
+
+
+def test_significance_of_a_known_excess():
+    """A source of s photons at a pixel's centre on b per pixel: s sqrt(sum k^2 / b) standard deviations."""
+    observation = observe(toy_sky(nside=64, n_sources=0, background=50.0))
+    truth = np.full(observation.counts.shape, 50.0, np.float32)
+    pixel, k = 20000, k_around(observe(toy_sky(nside=64, n_sources=0)), 20000)
     observation.counts[:] = 50.0
     observation.counts[0] += 100 * k
-    terms = score_terms(observation, truth)
-    z = significance(terms, [1.0, 0.0])[pixel]
-    systematic = 1 + 0.03**2 / terms[1][0][pixel]
+    z = significances(observation, truth, FIRST)[0, pixel]
+    systematic = 1 + 0.03**2 * 50 / np.sum(k**2)
     assert z == pytest.approx(100 * np.sqrt(np.sum(k**2) / 50 / systematic), rel=0.05)
+
+
+def test_few_photons_are_weighed_by_the_likelihood():
+    """On nearly no background the filter is the root of the likelihood ratio's exact maximum, but for a near-constant."""
+    observation = observe(toy_sky(nside=64, n_sources=0, background=0.01))
+    pixel, b = 20000, 0.01
+    k = k_around(observation, pixel)
+    rng = np.random.default_rng(3)
+    for photons in (6, 12, 25):
+        ratios = []
+        for _ in range(12):
+            n = rng.poisson(b, k.size) + rng.poisson(photons * k)
+            observation.counts[:] = 0
+            observation.counts[0] = n
+            z = significances(observation, np.full(observation.counts.shape, b, np.float32), FIRST)[0, pixel]
+            s = np.geomspace(0.1, 100, 400)[:, None]
+            exact = 2 * (n * np.log1p(s * k / b) - s * k).sum(axis=1).max()
+            ratios.append(z / np.sqrt(exact))
+        assert np.mean(ratios) == pytest.approx(1, abs=0.12) and np.std(ratios) < 0.02
 
 
 def test_single_photons_are_not_discoveries():
@@ -92,10 +119,23 @@ def test_single_photons_are_not_discoveries():
     alone = SkyMap(data, nest=True, energy_edges=skymap.energy_edges, psf=skymap.psf)
     observation = observe(alone)
     b = np.full(data.shape, 1e-4, np.float32)
-    z = significance(score_terms(observation, b), [1.0, 0.0])
+    z = significances(observation, b, FIRST)[0]
     expected = 1e-4 * 4 * np.pi * (R68[0].to_value("rad") / 1.5096 / observation.lattice.pixel_size) ** 2
     poisson_z = -ndtri(poisson.sf(0, expected))
     assert poisson_z < z.max() < 2 * poisson_z
+
+
+def test_wide_pixels_are_searched_at_their_quarters():
+    skymap = toy_sky(nside=32, n_sources=20, counts=(300, 600))
+    skymap.psf = [0.6, 0.4] * u.deg  # pixels of 1.8 deg
+    observation = observe(skymap)
+    assert observation.undersampled and observation.search_lattice.nside == 64
+    features = extract_features(observation)
+    assert features.lattices[0].nside == 64 and list(bin_levels(observation)) == [1, 1]
+    # the map's own pixels enter at the second level, with nothing lost
+    counts = np.expm1(features.channels[1][1].astype(float))
+    assert counts.sum() == pytest.approx(skymap.data.sum(), rel=0.01)
+    assert not features.channels[0][4].any()
 
 
 def test_each_bin_goes_to_the_level_of_its_psf():
@@ -103,7 +143,7 @@ def test_each_bin_goes_to_the_level_of_its_psf():
     levels = bin_levels(observation)
     assert list(levels) == sorted(levels, reverse=True)
     sharp = toy_sky(nside=32)
-    sharp.psf = [0.5, 0.3] * u.deg
+    sharp.psf = [1.5, 1.3] * u.deg
     assert list(bin_levels(observe(sharp))) == [0, 0]
 
 

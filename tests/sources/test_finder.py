@@ -145,7 +145,7 @@ def test_an_empty_sky_gives_an_empty_table_with_the_same_columns(finder):
 
 
 def test_threshold_needs_no_refit(finder):
-    skymap = toy_sky(51)
+    skymap = toy_sky(51, counts=(15, 200))
     loose, strict = (finder.set_params(threshold=t).predict(skymap) for t in (0.0, 0.95))
     finder.set_params(threshold=0.5)
     assert len(loose) > len(strict)
