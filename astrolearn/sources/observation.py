@@ -77,7 +77,7 @@ class Observation:
         """The same observation in pixels twice as large."""
         total = self.lattice.sum_children
         return Observation(
-            self.lattice.coarser,
+            self.lattice.coarser.recut(),
             total(self.counts),
             None if self.background is None else total(self.background),
             total(self.valid) > 0,
@@ -122,7 +122,6 @@ def observe(skymap, psf=None):
     r68 = observation.pixel_psf.containment_radius().to_value(u.rad).min()
     while r68 > _SAMPLING * observation.lattice.pixel_size and _can_coarsen(observation.lattice):
         observation = observation.coarsened()
-        observation.lattice = observation.lattice.recut()
         r68 = observation.pixel_psf.containment_radius().to_value(u.rad).min()
     return observation
 

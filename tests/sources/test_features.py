@@ -93,7 +93,7 @@ def test_significance_of_a_known_excess():
 
 
 def test_few_photons_are_weighed_by_the_likelihood():
-    """On nearly no background the filter is the root of the likelihood ratio's exact maximum, but for a near-constant."""
+    """On nearly no background the filter is the root of the exact likelihood ratio, up to a nearly constant factor."""
     observation = observe(toy_sky(nside=64, n_sources=0, background=0.01))
     pixel, b = 20000, 0.01
     k = k_around(observation, pixel)
@@ -166,6 +166,7 @@ def test_much_finer_pixels_are_summed_first():
     observation = observe(skymap)
     assert observation.lattice.nside == 64
     assert observation.factor == 2
+    assert observation.search_lattice.core == 64  # patches of full size, as of any other map
     assert observation.counts.sum() == pytest.approx(skymap.data.sum())
 
 
