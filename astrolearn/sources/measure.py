@@ -66,7 +66,7 @@ def measure(observation, background, coords, verbose=0):
     n_source, n_energy = len(coords), observation.n_energy
     counts, error, statistic = (np.zeros((n_source, n_energy)) for _ in range(3))
     if n_source:
-        levels = bin_levels(observation)
+        levels = bin_levels(observation) - observation.undersampled  # relative to the map's own pixels
         view = observation
         bar = progress(None, "measuring sources", total=n_energy, verbose=verbose)
         for level in range(LEVELS):

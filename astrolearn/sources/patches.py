@@ -93,10 +93,21 @@ class PatchDataset(Dataset):
     Parameters
     ----------
     parts : list of dict
-        From `cut_training_patches`; patches of all maps have the same shapes.
+        From `cut_training_patches`.
+
+    Raises
+    ------
+    ValueError
+        If patches differ in size: HEALPix maps of nside below 64 have smaller ones.
     """
 
     def __init__(self, parts):
+        sides = sorted({part["target"].shape[-1] - 2 * TRAIN_HALO for part in parts})
+        if len(sides) > 1:
+            raise ValueError(
+                f"the maps are cut into patches of {' and '.join(map(str, sides))} pixels: HEALPix maps of nside below "
+                "64 can only be trained on together with others of the same nside"
+            )
         self.parts = parts
         self.starts = np.cumsum([0] + [len(p["target"]) for p in parts])
 

@@ -36,7 +36,7 @@ def write_card(folder=_RESULTS):
     results = {name: json.loads((folder / f"{name}.json").read_text()) for name in _PAGES}
     files = {r["weights"]["sha256"] for r in results.values()}
     if len(files) > 1:
-        raise ValueError(f"the results in {folder} were measured on {len(files)} weight files: run all benchmarks again")
+        raise ValueError(f"{folder} holds results of {len(files)} weight files: run all benchmarks again")
     numbers = {name: r["numbers"] for name, r in results.items()}
     card = {"sha256": files.pop(), "scores": _scores(numbers, FINDER), "baselines": _scores(numbers, TS_MAP)}
     card["scores"] |= _only_finder(numbers)

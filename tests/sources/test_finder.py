@@ -144,6 +144,18 @@ def test_an_empty_sky_gives_an_empty_table_with_the_same_columns(finder):
     assert [catalogue[c].unit for c in COLUMNS[1:]] == [full[c].unit for c in COLUMNS[1:]]
 
 
+def test_maps_of_small_patches_are_not_mixed_with_others():
+    with pytest.raises(ValueError, match="patches of 32 and 64 pixels"):
+        make_finder().fit([toy_sky(1, nside=32), toy_sky(2, nside=64)])
+
+
+def test_score_counts_matches_within_the_radius(finder):
+    """Against sources moved by more than the radius it falls to what chance gives."""
+    skymap = toy_sky(54)
+    moved = SkyCoord(skymap.sources["coord"]).directional_offset_by(0 * u.deg, 6 * u.deg)
+    assert finder.score(skymap) > 0.5 > finder.score(skymap, moved) + 0.2
+
+
 def test_threshold_needs_no_refit(finder):
     skymap = toy_sky(51, counts=(15, 200))
     loose, strict = (finder.set_params(threshold=t).predict(skymap) for t in (0.0, 0.95))

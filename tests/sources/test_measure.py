@@ -12,13 +12,19 @@ from astrolearn.sources.measure import _standard_deviations, measure
 from astrolearn.sources.observation import observe
 
 
-@pytest.mark.parametrize("make", [toy_sky, toy_image])
+def coarse_sky(seed):
+    """Pixels wider than the PSF, whose quarters are searched."""
+    return toy_sky(seed, nside=16, background=12.0)
+
+
+@pytest.mark.parametrize("make", [toy_sky, toy_image, coarse_sky])
 def test_counts_and_errors(make):
     pulls = []
     for seed in range(6):
         skymap = make(seed)
         truth = skymap.sources if hasattr(skymap, "sources") else skymap.meta["sources"]
         observation = observe(skymap)
+        assert observation.undersampled == (make is coarse_sky)
         photometry = measure(observation, fit_background(observation), truth["coord"])
         pulls.append((photometry.counts - truth["counts"]) / photometry.counts_error)
     pulls = np.concatenate(pulls)
