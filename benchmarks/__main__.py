@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks fermi [--only NAME ...]``."""
+"""Command line: ``python -m benchmarks [fermi [--only NAME ...] | simulator]``."""
 
 import argparse
 import os
@@ -15,20 +15,28 @@ def _fermi(options):
     run(options)
 
 
-SUITES = {"fermi": _fermi}
+def _simulator(options):
+    from benchmarks.simulator import run
+
+    run(options.data)
+
+
+SUITES = {"simulator": _simulator, "fermi": _fermi}
 
 
 def main():
     """Run the benchmarks that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suite", choices=SUITES)
+    parser.add_argument("suite", nargs="?", choices=SUITES, help="default: all of them")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="run these benchmarks of the suite only")
     parser.add_argument("--weights", help="weight file to measure instead of the shipped one")
     parser.add_argument("--data", default=_DATA, help="folder of the real data (environment: ASTROLEARN_DATA)")
     parser.add_argument("--skies", type=int, help="simulated skies per benchmark, instead of each one's own number")
     start = time.perf_counter()
     options = parser.parse_args()
-    SUITES[options.suite](options)
+    for name, suite in SUITES.items():
+        if options.suite in (None, name):
+            suite(options)
     print(f"done in {time.perf_counter() - start:.0f} s; see docs/benchmarks")
 
 

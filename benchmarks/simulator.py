@@ -1,12 +1,8 @@
 """Compare simulated LAT skies with the real sky.
 
-Run with ``python benchmarks/simulator.py [--data FOLDER]``, where the folder holds the real maps and catalogues
-(default: the environment variable ASTROLEARN_DATA, else ../shared/data). Writes docs/benchmarks/simulator.rst and
-docs/_static/simulator_counts.png.
+``python -m benchmarks simulator`` writes docs/benchmarks/simulator.rst and docs/_static/simulator_counts.png.
 """
 
-import argparse
-import os
 import resource
 import time
 from pathlib import Path
@@ -236,16 +232,15 @@ def figure(real, histograms, path):
     fig.savefig(path, dpi=130)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=os.environ.get("ASTROLEARN_DATA", ROOT.parent / "shared/data"))
-    gamma = Path(parser.parse_args().data) / "gamma"
+def run(data):
+    """Measure, and write the page and the figure; ``data`` is the folder of the real data."""
+    gamma = Path(data) / "gamma"
     cube = gamma / "gll_iem_v07_allsky_lowres.fits.gz"
     speed_text = speed()
     real_text, real, histograms = real_map(gamma)
     figure(real, histograms, ROOT / "docs/_static/simulator_counts.png")
     page = f"""\
-.. Written by benchmarks/simulator.py.
+.. Written by python -m benchmarks simulator.
 
 Simulated LAT skies against the real sky
 ========================================
@@ -257,7 +252,7 @@ PSF3 events, 413 weeks, nside 128), the photons above 50 GeV of 2FHL (80 months)
 Time
 ----
 
-On two CPU cores that other work shared: upper limits, which is why the CPU time is given too.
+On two CPU cores; the CPU time shows how busy they were.
 
 {speed_text}
 The real 2-20 GeV map
@@ -304,7 +299,3 @@ PSF of all SOURCE events from 10 GeV to 2 TeV against the gtpsf tables of 2FHL a
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page)
     print(page)
-
-
-if __name__ == "__main__":
-    main()

@@ -169,10 +169,9 @@ def test_mask_and_exposure(run, folder, tmp_path, exposure_file, counts):
     assert status == 0
     assert "flux" in out
     found = QTable.read(tmp_path / "north.ecsv")
-    assert found["coord"].galactic.b.min() > -1.8 * u.deg  # a pixel
-    known = np.isfinite(found["flux"])  # not where a source lies on a masked pixel
-    assert known.sum() > 0.8 * len(found)
-    np.testing.assert_allclose(found["bin_flux"].value[known], found["bin_counts"].value[known] / 1e11, rtol=1e-3)
+    # pixels whose centre is masked hold no source; others reach down to half their diagonal
+    assert found["coord"].galactic.b.min() > -1.3 * u.deg
+    np.testing.assert_allclose(found["bin_flux"].value, found["bin_counts"].value / 1e11, rtol=1e-3)
 
 
 def test_files_are_replaced_only_on_request(run, fails, folder, tmp_path):

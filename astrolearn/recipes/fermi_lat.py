@@ -128,7 +128,7 @@ def training_maps(n_maps, diffuse=None, seed=SEED):
         With their ``sources``.
     """
     rng = make_rng(seed)
-    template = GalacticTemplate(diffuse)
+    template = GalacticTemplate.download() if diffuse is None else GalacticTemplate(diffuse)
     families = {family: _Simulations(family, template, rng) for family in FAMILIES}
     for number in range(n_maps):
         # the shift lets every family fall among the maps that calibrate
@@ -164,7 +164,8 @@ def train(out, diffuse=None, *, n_maps=128, max_epochs=12, n_jobs=1, seed=SEED):
     Parameters
     ----------
     out : path-like
-        Folder for the checkpoint of every epoch and the result, ``finder.safetensors``.
+        Folder for the checkpoint of every epoch, the result ``finder.safetensors`` and what it was trained on,
+        ``training.json``.
     diffuse : path-like, optional
         See `training_maps`.
     n_maps, max_epochs, n_jobs, seed : int, optional
@@ -177,14 +178,17 @@ def train(out, diffuse=None, *, n_maps=128, max_epochs=12, n_jobs=1, seed=SEED):
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    saving = _SavingFinder(max_epochs=max_epochs, batch_size=16, lr=3e-3, random_state=seed, verbose=1, n_jobs=n_jobs)
+    parameters = {"max_epochs": max_epochs, "batch_size": 16, "lr": 3e-3, "random_state": seed}
+    saving = _SavingFinder(verbose=1, n_jobs=n_jobs, **parameters)
     saving.folder = out
     saving.fit(training_maps(n_maps, diffuse, seed))
     # what is shipped is the finder itself: the same weights in the public class
-    finder = PointSourceFinder(batch_size=16)
+    finder = PointSourceFinder(**parameters)
     weights = {name: value.numpy() for name, value in saving.net_.module_.state_dict().items()}
     finder._restore({"calibration_": saving.calibration_}, weights)
     finder.save(out / "finder.safetensors", overwrite=True)
+    made = {"seed": seed, "n_maps": n_maps, "diffuse": "downloaded" if diffuse is None else Path(diffuse).name}
+    (out / "training.json").write_text(json.dumps(made) + "\n")
     return finder
 
 
@@ -195,7 +199,7 @@ def ship(weights, number, results, git_revision):
     Parameters
     ----------
     weights : path-like
-        ``finder.safetensors`` of `train`.
+        ``finder.safetensors`` of `train`, with ``training.json`` beside it.
     number : int
         The shipped file is ``fermi-lat-<number>``; a number is never used again.
     results : path-like
@@ -216,13 +220,15 @@ def ship(weights, number, results, git_revision):
     measured = json.loads(Path(results).read_text())
     if hashlib.sha256(Path(weights).read_bytes()).hexdigest() != measured["sha256"]:
         raise ValueError(f"{results} was not measured on {weights}: run the benchmarks on it")
+    made = json.loads(Path(weights).with_name("training.json").read_text())
     path = release(
         PointSourceFinder.load(weights),
         "fermi-lat",
         number,
         recipe=__name__,
-        seed=SEED,
-        data="simulations only: astrolearn.sources.fermi with the Galactic template gll_iem_v07 (1.5 deg), perturbed",
+        seed=made["seed"],
+        data=f"simulations only: {made['n_maps']} maps of astrolearn.sources.fermi with the Galactic diffuse template "
+        f"{made['diffuse']}, perturbed",
         git_revision=git_revision,
         trained_on="simulated Fermi-LAT skies, 0.3 GeV to 2 TeV, nside 128 to 512 and images",
         scores=measured["scores"],

@@ -1,7 +1,7 @@
 """Weighted sums of a map under a radial kernel, at every pixel of a lattice.
 
-``correlate`` answers "how much light is here, weighed with the PSF" - or with any function of it - for sphere and image
-alike. On the sphere a kernel
+``correlate`` answers "how much light is here, weighed with the PSF" - or with any function of it - for sphere and
+image alike. On the sphere a kernel
 wider than the pixels goes through spherical harmonics (isotropic everywhere, no borders, a tenth of a second at nside
 256); a narrower one, which harmonics up to 3 nside - 1 cannot hold without ringing, is summed over neighbouring pixels
 at their true distances. On an image both go through the FFT.
@@ -41,7 +41,7 @@ def correlate(lattice, values, psf, energy_bin, kernels=None, *, quarters=False)
     Returns
     -------
     array of float32, shape (n_values, *lattice.shape), with ``quarters`` (n_values, 4 or 1, *lattice.shape). A map of
-    ones gives `kernel_sum` everywhere, whatever the shape of the pixels.
+    ones gives `kernel_sum` everywhere on the sphere, whatever the shape of the pixels.
     """
     values = list(values)  # of an array, each row as one object
     kernels = [_itself] * len(values) if kernels is None else kernels

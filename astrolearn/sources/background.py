@@ -19,9 +19,7 @@ from astrolearn.sky.psf import RadialPSF
 __all__ = ["fit_background"]
 
 # Steps of the fit: the scale of the correction (degrees, 1 sigma) and how far, as a fraction of the model so far,
-# counts
-# may stray beyond statistics before they count as a source. A template starts near the truth, a mean profile far from
-# it.
+# counts may stray beyond statistics before they count as a source. A template starts near the truth, a profile far off.
 _STEPS = {
     "template": ((12.0, 0.5), (6.0, 0.2), (3.0, 0.1), (3.0, 0.05)),
     "profile": ((12.0, 1e3), (12.0, 0.7), (6.0, 0.4), (3.0, 0.2), (1.5, 0.1), (1.5, 0.05)),
@@ -39,7 +37,7 @@ def fit_background(observation, verbose=0):
     Parameters
     ----------
     observation : Observation
-        If it has a background, that shape is scaled to the counts on scales of 6 degrees and more; if not, one is
+        If it has a background, that shape is scaled to the counts on scales of 3 degrees and more; if not, one is
         estimated.
     verbose : int, optional
         With 1, a progress bar.
@@ -92,7 +90,7 @@ def _profile(counts, strips, valid, floor):
     total = np.bincount(strips[valid], counts[valid], minlength=n)
     pixels = np.bincount(strips[valid], minlength=n).astype(float)
     wide = gaussian_filter(total, 4, mode="nearest") / np.maximum(gaussian_filter(pixels, 4, mode="nearest"), 1e-9)
-    mean = (total + 20 * 1.0 * (wide > 0)) / (pixels + 20 / np.maximum(wide, floor))
+    mean = (total + 20 * (wide > 0)) / (pixels + 20 / np.maximum(wide, floor))
     return np.where(valid, np.maximum(mean[strips], floor), 0).astype(np.float32)
 
 

@@ -5,7 +5,6 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-import astropy.units as u
 import numpy as np
 from astropy.io.fits import BinTableHDU
 from astropy.table import QTable
@@ -16,9 +15,8 @@ from astrolearn.sky.energy import parse_edges
 from astrolearn.sky.fits_tools import open_fits
 from astrolearn.sky.healpix_io import healpix_hdu
 from astrolearn.sources.fermi import LATSkySimulator, lat_psf
-from astrolearn.sources.fermi.instrument import EVENT_TYPES
 from astrolearn.sources.fermi.photon_lists import map_photons
-from astrolearn.sources.finder import PointSourceFinder
+from astrolearn.sources.finder import PointSourceFinder, parse_psf
 from astrolearn.sources.plots import plot_sky, save_figure
 from astrolearn.sources.recovery import recover
 
@@ -85,7 +83,8 @@ def find(
         If the contents of a file or an option cannot be used.
     """
     outputs = [(output, _TABLES), (regions, _REGIONS), (plot, _PICTURES)]
-    check_outputs(outputs, overwrite=overwrite, inputs=(counts, exposure))
+    read = (path for path in (mask, psf, weights) if path is not None and Path(path).is_file())
+    check_outputs(outputs, overwrite=overwrite, inputs=(counts, exposure, *read))
     if plot is not None:
         _require_matplotlib()
     finder = _load_finder(weights, threshold, quiet)
@@ -144,16 +143,16 @@ def _is_photon_list(path):
 
 def _read_psf(text, edges):
     """PSF from what the user says of it."""
-    if text in EVENT_TYPES or Path(text).is_file():
-        if edges is None:
-            raise ValueError(f"--psf {text} needs the energies of the map: give them with --energy-edges")
-        return lat_psf(edges, text) if text in EVENT_TYPES else read_psf(text, edges)
-    *numbers, unit = text.replace(",", " ").split() or [""]
+    is_file = Path(text).is_file()
     try:
-        return u.Quantity([float(number) for number in numbers], unit).to(u.deg)
-    except (TypeError, ValueError):
-        raise ValueError(f"--psf {text}: neither an event type ({', '.join(EVENT_TYPES)}), nor a file, nor radii such "
-                         "as '0.8 0.4 deg'") from None
+        radii = None if is_file else parse_psf(text)
+    except ValueError as error:
+        raise ValueError(f"--{error}, and there is no such file") from None
+    if radii is not None:
+        return radii
+    if edges is None:
+        raise ValueError(f"--psf {text} needs the energies of the map: give them with --energy-edges")
+    return read_psf(text, edges) if is_file else lat_psf(edges, text)
 
 
 def _strongest(catalogue, n=10):

@@ -20,7 +20,7 @@ LEVELS = 3
 SPECTRAL_INDICES = (1.8, 2.3, 2.8)  # hard, typical and soft sources: dN/dE ~ E^-index
 _OWN = ("significance", "counts", "background", "psf", "valid")
 CHANNELS = {0: tuple(f"significance {g}" for g in SPECTRAL_INDICES) + _OWN, 1: _OWN, 2: _OWN}
-_LEVEL_PIXELS = 1.8  # a bin belongs to the coarsest level whose pixels fit this often into ... its 68 % radius or fewer
+_LEVEL_R68 = 0.9  # a bin belongs to the coarsest level on which its 68 % radius is at least so many pixels
 
 
 class Features:
@@ -49,11 +49,11 @@ class Features:
 def bin_levels(observation):
     """Level of the pyramid for each energy bin, from its PSF in pixels; no finer than the map itself."""
     r68 = observation.pixel_psf.containment_radius().to_value("rad") / observation.search_lattice.pixel_size
-    return np.clip(np.floor(np.log2(r68 / (_LEVEL_PIXELS / 2))), int(observation.undersampled), LEVELS - 1).astype(int)
+    return np.clip(np.floor(np.log2(r68 / _LEVEL_R68)), int(observation.undersampled), LEVELS - 1).astype(int)
 
 
 def spectral_weights(observation, index):
-    """Fraction of a power-law source's photons in each energy bin, (n_energy,); equal where energies are unknown."""
+    """Fraction of a power-law source's photons in each energy bin; equal if energies or exposure are unknown or 0."""
     if observation.energy_edges is None:
         return np.full(observation.n_energy, 1 / observation.n_energy)
     edges = observation.energy_edges.to_value("GeV") ** (1.0 - index)
@@ -61,6 +61,8 @@ def spectral_weights(observation, index):
     if observation.exposure is not None:
         spatial = tuple(range(1, observation.exposure.ndim))
         photons = photons * observation.exposure.sum(axis=spatial)
+    if not photons.sum() > 0:
+        return np.full(observation.n_energy, 1 / observation.n_energy)
     return photons / photons.sum()
 
 
@@ -86,7 +88,7 @@ def extract_features(observation, verbose=0):
     background = fit_background(observation, verbose)
     levels = bin_levels(observation)
     typical = spectral_weights(observation, SPECTRAL_INDICES[1])
-    filled = np.unique(levels)
+    filled = np.unique(levels[typical > 0])
     spectra = [spectral_weights(observation, index) for index in SPECTRAL_INDICES]
     spectra += [np.where(levels == level, typical, 0) / typical[levels == level].sum() for level in filled]
     found = significances(observation, background, spectra, verbose)
@@ -96,7 +98,7 @@ def extract_features(observation, verbose=0):
     counts, expected, valid = observation.counts, background, observation.search_valid.astype(np.float32)
     for level in range(LEVELS):
         lattice = lattices[level]
-        here = levels == level
+        here = (levels == level) & (typical > 0)
         if here.any():
             z, finer = own[level], lattices[0]
             for _ in range(level):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from astropy.coordinates import SkyCoord
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.utils._param_validation import Interval, StrOptions
 from skorch.callbacks import LRScheduler
 from torch.optim.lr_scheduler import OneCycleLR
@@ -27,13 +27,13 @@ from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
 from astrolearn.sky.lattice import ImageLattice
-from astrolearn.sky.matching import match
+from astrolearn.sky.matching import match, source_coords
 from astrolearn.sky.skymap import SkyMap
 from astrolearn.sources.features import CHANNELS, extract_features
-from astrolearn.sources.fermi.instrument import lat_psf
-from astrolearn.sources.localize import LOCALIZERS, find_peaks, merge
+from astrolearn.sources.fermi.instrument import EVENT_TYPES, lat_psf
+from astrolearn.sources.localize import LOCALIZERS, find_peaks, merge, near_a_former
 from astrolearn.sources.measure import measure
-from astrolearn.sources.network import HALO, OUTPUTS, HeatmapLoss, PyramidUNet
+from astrolearn.sources.network import HALO, OUTPUTS, HeatmapLoss, PyramidUNet, bounded
 from astrolearn.sources.observation import observe
 from astrolearn.sources.patches import PatchDataset, augment, cut_training_patches, draw_targets
 
@@ -41,6 +41,8 @@ __all__ = ["PointSourceFinder"]
 
 _R68 = np.sqrt(-2 * np.log(1 - 0.68))  # 68 % radius of a round Gaussian, in sigma per axis
 _CALIBRATION_EVERY = 8
+_UNCALIBRATED = {"slope": 1.0, "intercept": 0.0, "second_slope": 1.0, "second_intercept": 0.0}
+_UNCALIBRATED |= {"error_scale": 1.0, "wide_pixel_error_scale": 1.0}
 _MERGE = 1.0  # pixels within which two detections are one
 
 
@@ -65,10 +67,10 @@ class PointSourceFinder(NetworkEstimator):
     min_significance : float, optional
         Simulated sources whose expected significance (column ``significance`` of a map's truth table, in standard
         deviations) is below this are taken as background.
-    psf : str, Quantity or RadialPSF, optional
+    psf : str or Quantity, optional
         For maps that carry no PSF: an event type of the LAT (``"FRONT"``, ``"BACK"``, ``"FRONT+BACK"``, ``"PSF0"`` ...
         ``"PSF3"``), whose P8R3 PSF is then taken for the map's energies, or the 68 % containment radii of the energy
-        bins.
+        bins, such as ``"0.8, 0.4 deg"``.
     width : int, optional
         Feature channels of the network at its finest level.
     device, batch_size, max_epochs, lr, random_state, verbose, n_jobs
@@ -77,7 +79,9 @@ class PointSourceFinder(NetworkEstimator):
     Attributes
     ----------
     calibration_ : dict
-        ``slope`` and ``intercept`` of the detection probability's logit, ``error_scale`` of the position errors.
+        ``slope`` and ``intercept`` that turn the network's logit of a match into that of ``probability``, the same
+        with ``second_`` for detections within the match radius of a stronger one (there from the logit of a source),
+        and ``error_scale`` of the position errors, ``wide_pixel_error_scale`` where pixels are wider than the PSF.
     net_ : `skorch.NeuralNet`
         The network.
 
@@ -93,7 +97,7 @@ class PointSourceFinder(NetworkEstimator):
         "localizer": [StrOptions(set(LOCALIZERS))],
         "match_radius": [u.Quantity, str, Real],
         "min_significance": [Interval(Real, 0, None, closed="left")],
-        "psf": "no_validation",
+        "psf": [str, u.Quantity],
         "width": [Interval(Integral, 1, None, closed="left")],
     }
     _fitted_names = ("calibration_",)
@@ -102,7 +106,7 @@ class PointSourceFinder(NetworkEstimator):
     def __init__(
         self,
         *,
-        threshold=0.5,
+        threshold=0.4,
         localizer="offset",
         match_radius="0.3 deg",
         min_significance=2.5,
@@ -166,7 +170,7 @@ class PointSourceFinder(NetworkEstimator):
             held += [] if kept is None else [kept]
         if not parts:
             raise ValueError("there are no maps to fit: give at least one")
-        self.calibration_ = {"slope": 1.0, "intercept": 0.0, "error_scale": 1.0}
+        self.calibration_ = dict(_UNCALIBRATED)
         self._augment_rng = np.random.default_rng(rng.integers(2**63))
         dataset = PatchDataset(parts)
         self._n_batches = -(-len(dataset) // self.batch_size)
@@ -271,8 +275,9 @@ class PointSourceFinder(NetworkEstimator):
         return true
 
     def _default_psf(self, energy_edges):
-        if not isinstance(self.psf, str):
-            return self.psf
+        radii = parse_psf(self.psf)
+        if radii is not None:
+            return radii
         if energy_edges is None:
             raise ValueError(
                 "the map has neither a PSF nor energy_edges: set one of them, or the finder's psf to 68 % radii"
@@ -320,16 +325,29 @@ class PointSourceFinder(NetworkEstimator):
         lattice = observation.search_lattice
         peaks = find_peaks(lattice, maps, self.localizer)
         coords = lattice.positions(peaks.pixel, peaks.dx, peaks.dy)
-        logit = maps["match"].ravel()[peaks.pixel]
-        kept = merge(coords, logit, _MERGE * lattice.pixel_size)
-        error = np.exp(maps["log_error"].ravel()[peaks.pixel]) * _R68 * lattice.pixel_size
-        table = SampleTable({"coord": coords, "logit": logit, "error": error * self.calibration_["error_scale"]})[kept]
-        table["probability"] = expit(self.calibration_["slope"] * table["logit"] + self.calibration_["intercept"])
+        # a peak at the border of what was observed may point beyond it
+        at = lattice.offsets(coords)[0]
+        inside = (at >= 0) & (peaks.pixel >= 0)
+        inside[inside] = observation.search_valid.ravel()[at[inside]]
+        peaks, coords = peaks[inside], coords[inside]
+        source = logit(np.clip(maps["source"].ravel()[peaks.pixel].astype(float), 1e-6, 1 - 1e-6))
+        kept = merge(coords, source, _MERGE * lattice.pixel_size)
+        peaks, coords, source = peaks[kept], coords[kept], source[kept]
+        # near a stronger peak it is the stronger one's source that makes a match probable: the weaker peak must show
+        # that it has one of its own
+        second = near_a_former(coords, self._match_radius(observation))
+        evidence = np.where(second, source, maps["match"].ravel()[peaks.pixel])
+        error = np.exp(bounded(maps["log_error"].ravel()[peaks.pixel], np)) * _R68 * lattice.pixel_size
+        table = SampleTable({"coord": coords, "evidence": evidence, "second": second})
+        table["error"] = error * self.calibration_[_error_scale(observation)]
+        slope, intercept = (
+            np.where(second, self.calibration_[f"second_{name}"], self.calibration_[name])
+            for name in ("slope", "intercept")
+        )
+        table["probability"] = expit(slope * evidence + intercept)
         if isinstance(lattice, ImageLattice):
-            table["x_centroid"], table["y_centroid"] = lattice.image_xy(
-                peaks.pixel[kept], peaks.dx[kept], peaks.dy[kept]
-            )
-        return table
+            table["x_centroid"], table["y_centroid"] = lattice.image_xy(peaks.pixel, peaks.dx, peaks.dy)
+        return table[np.argsort(-table["probability"], kind="stable")]
 
     def _catalogue(self, observation, background, found):
         photometry = measure(observation, background, found["coord"], self.verbose)
@@ -359,8 +377,9 @@ class PointSourceFinder(NetworkEstimator):
         return catalogue
 
     def _calibrate(self, held):
-        """Slope and intercept of the probability's logit and the scale of position errors, from maps not trained on."""
-        logits, labels, pulls = [], [], []
+        """Slopes and intercepts of the logits and the scale of position errors, from maps that were not trained on."""
+        evidence, second, labels = [], [], []
+        pulls = {"error_scale": [], "wide_pixel_error_scale": []}
         for observation, features, coords in held:
             found = self._candidates(observation, self._maps(observation, features))
             if not len(found):
@@ -368,18 +387,61 @@ class PointSourceFinder(NetworkEstimator):
             result = match(found["coord"], coords, self._match_radius(observation) * u.rad)
             true = np.zeros(len(found), bool)
             true[result.catalogue_index] = True
-            logits.append(found["logit"])
+            evidence.append(found["evidence"])
+            second.append(found["second"])
             labels.append(true)
             sure = found["probability"][result.catalogue_index] > 0.5
-            pulls.append((result.separation.to_value(u.rad) / found["error"][result.catalogue_index])[sure])
-        calibration = {"slope": 1.0, "intercept": 0.0, "error_scale": 1.0}
-        labels = np.concatenate(labels) if labels else np.zeros(0, bool)
-        if 0 < labels.sum() < len(labels):
-            calibration["slope"], calibration["intercept"] = _fit_platt(np.concatenate(logits), labels)
-        pulls = np.concatenate(pulls) if pulls else np.zeros(0)
-        if len(pulls) >= 20:
-            calibration["error_scale"] = float(np.quantile(pulls, 0.68))
+            pull = (result.separation.to_value(u.rad) / found["error"][result.catalogue_index])[sure]
+            pulls[_error_scale(observation)].append(pull)
+        calibration = dict(_UNCALIBRATED)
+        if labels:
+            evidence, second, labels = (np.concatenate(a) for a in (evidence, second, labels))
+            for prefix, rows in (("", ~second), ("second_", second)):
+                fitted = _fit_platt(evidence[rows], labels[rows])
+                calibration[f"{prefix}slope"], calibration[f"{prefix}intercept"] = fitted
+        for name, parts in pulls.items():
+            # maps of one kind say for the other at least how errors compare in pixels
+            parts = np.concatenate(parts or sum(pulls.values(), [np.zeros(0)]))
+            if len(parts) >= 20:
+                calibration[name] = float(np.quantile(parts, 0.68))
         return calibration
+
+
+def parse_psf(psf):
+    """
+    Read the radii of a PSF.
+
+    Parameters
+    ----------
+    psf : str or Quantity
+        See `PointSourceFinder`.
+
+    Returns
+    -------
+    Quantity or None
+        68 % radii in degrees; None for an event type of the LAT.
+
+    Raises
+    ------
+    ValueError
+        If the text is neither.
+    """
+    if not isinstance(psf, str):
+        return psf
+    if psf in EVENT_TYPES:
+        return None
+    *numbers, unit = psf.replace(",", " ").split() or [""]
+    try:
+        return u.Quantity([float(number) for number in numbers], unit).to(u.deg)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"psf {psf!r} is neither an event type ({', '.join(EVENT_TYPES)}) nor radii such as '0.8, 0.4 deg'"
+        ) from None
+
+
+def _error_scale(observation):
+    """Which entry of ``calibration_`` scales the position errors of a map."""
+    return "wide_pixel_error_scale" if observation.undersampled else "error_scale"
 
 
 def _fit_platt(logits, labels):
@@ -431,10 +493,7 @@ def _pairs(maps, sources):
 
 def _detectable(truth, min_significance):
     """Positions of the sources that can be asked for."""
-    if isinstance(truth, SkyCoord):
-        return truth
-    if "coord" not in truth.colnames:
-        raise ValueError(f"the source table has no column 'coord', only {', '.join(truth.colnames)}")
-    if "significance" in truth.colnames:
-        truth = truth[np.asarray(truth["significance"]) >= min_significance]
-    return SkyCoord(truth["coord"].frame)  # a column of a table cannot be pickled alone
+    coords = source_coords(truth)
+    if not isinstance(truth, SkyCoord) and "significance" in truth.colnames:
+        coords = coords[np.asarray(truth["significance"]) >= min_significance]
+    return SkyCoord(coords.frame)  # a column of a table cannot be pickled alone

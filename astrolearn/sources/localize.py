@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from sklearn.cluster import KMeans
 
-__all__ = ["LOCALIZERS", "Peaks", "find_peaks", "merge"]
+__all__ = ["LOCALIZERS", "Peaks", "find_peaks", "merge", "near_a_former"]
 
 _FLOOR = 0.02  # peaks of the source map below this are noise
 _KMEANS_THRESHOLD = 0.2  # Panes et al. 2021
@@ -53,7 +53,7 @@ def _local_maxima(lattice, values, floor):
 def by_offset(lattice, maps):
     """Peaks of the source probability, moved by the network's own offsets."""
     pixel = _local_maxima(lattice, maps["source"], _FLOOR)
-    return Peaks(pixel, maps["dx"].ravel()[pixel], maps["dy"].ravel()[pixel])
+    return Peaks(pixel, *(np.clip(maps[axis].ravel()[pixel], -1, 1) for axis in ("dx", "dy")))
 
 
 def by_log(lattice, maps):
@@ -167,11 +167,23 @@ def merge(coords, score, radius):
         Ordered by falling score.
     """
     order = np.argsort(-score, kind="stable")
-    if len(order) < 2:
-        return order
-    pairs = cKDTree(_unit_vectors(coords)[order]).query_pairs(2 * np.sin(radius / 2), output_type="ndarray")
     kept = np.ones(len(order), bool)
-    for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
+    for first, second in _close_pairs(coords[order], radius):
         if kept[first]:
             kept[second] = False
     return order[kept]
+
+
+def near_a_former(coords, radius):
+    """Whether each position lies within ``radius`` (radians) of one that comes before it."""
+    near = np.zeros(len(coords), bool)
+    near[_close_pairs(coords, radius)[:, 1]] = True
+    return near
+
+
+def _close_pairs(coords, radius):
+    """Pairs (n, 2) of rows closer than ``radius``, the lower row first, in order."""
+    if len(coords) < 2:
+        return np.zeros((0, 2), int)
+    pairs = cKDTree(_unit_vectors(coords)).query_pairs(2 * np.sin(radius / 2), output_type="ndarray")
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

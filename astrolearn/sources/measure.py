@@ -113,7 +113,11 @@ def _fit_bin(view, background, i, footprint):
         # sources outside of the map have no pixels; two sources at one place share theirs: keep the matrix regular
         diagonal = information.diagonal()
         information = information + diags_array(np.where(diagonal > 0, 1e-6 * diagonal, 1.0))
-        fitted = splu(information.tocsc()).solve(design.T @ (n * weight))
+        # the matrix is symmetric and positive: it needs no pivoting
+        solver = splu(
+            information.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+        )
+        fitted = solver.solve(design.T @ (n * weight))
     positive = np.maximum(fitted[:n_source], 0)
     model = np.maximum(blocks @ fitted[n_source:], 0.1 * b) + k @ positive
     pairs = k.tocoo()
@@ -150,8 +154,8 @@ class _Footprints:
         """Sparse (n_pixel, n_source) of one bin."""
         where, source = (np.concatenate([part[axis] for part in self.parts]) for axis in (0, 1))
         share = np.concatenate([psf.evaluate(chord, i).mean(axis=1) for _, _, chord, psf in self.parts])
-        share *= self.view.lattice.pixel_size**2 * self.view.valid.ravel()[where]
-        return csr_array((share, (where, source)), shape=(self.view.valid.size, self.n_source))
+        share *= self.view.lattice.pixel_size**2 * self.view.coverage.ravel()[where]
+        return csr_array((share, (where, source)), shape=(self.view.coverage.size, self.n_source))
 
 
 def _vectors(coords):

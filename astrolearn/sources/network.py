@@ -10,12 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["HALO", "OUTPUTS", "HeatmapLoss", "PyramidUNet"]
+__all__ = ["HALO", "OUTPUTS", "HeatmapLoss", "PyramidUNet", "bounded"]
 
 HALO = 24  # pixels around a patch that can influence it: 2 + 4 + 8 + 4 + 2 of the convolutions, and their stems
 OUTPUTS = ("source", "match", "dx", "dy", "log_error")
 _PRIOR_LOGIT = -4.0  # sources fill about 2 % of the pixels
 _LOG_ERROR_RANGE = 4.0
+
+
+def bounded(log_error, library):
+    """Log of an offset's error, kept within e^-4 to e^4 pixels; ``library`` is torch or numpy."""
+    return _LOG_ERROR_RANGE * library.tanh(log_error / _LOG_ERROR_RANGE)
 
 
 def _block(n_in, n_out):
@@ -63,7 +68,8 @@ class PyramidUNet(nn.Module):
         Returns
         -------
         torch.Tensor
-            (n, 5, side, side): two logits, the offset in pixels, the log of its error per axis in pixels.
+            (n, 5, side, side): two logits, the offset in pixels, and what `bounded` makes the log of its error per
+            axis in pixels.
         """
         features, skips = None, []
         for level, block in enumerate(self.down):
@@ -106,7 +112,7 @@ class HeatmapLoss(nn.Module):
         entropy = functional.binary_cross_entropy_with_logits(
             output[:, :2], target[:, :2], weight=weight, reduction="sum"
         )
-        log_error = _LOG_ERROR_RANGE * torch.tanh(output[:, 4] / _LOG_ERROR_RANGE)
+        log_error = bounded(output[:, 4], torch)
         squared = (output[:, 2:4] - target[:, 2:4]).square().sum(1)
         offset = (0.5 * squared * torch.exp(-2 * log_error) + 2 * log_error) * target[:, 4]
         return (entropy + offset.sum()) / weight.sum().clamp(min=1)

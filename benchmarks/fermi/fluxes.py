@@ -5,6 +5,7 @@ import numpy as np
 from astropy.stats import binom_conf_interval
 from matplotlib.figure import Figure
 
+from astrolearn.sources.recovery import FLUX_BINS
 from benchmarks import tsmap
 from benchmarks.fermi.comparison import Comparison, everywhere, latitude
 from benchmarks.fermi.finders import FINDER, TS_MAP, run_finder, run_peer
@@ -21,7 +22,7 @@ _FAINTEST = 3e-11 / u.cm**2 / u.s  # sources from here on are the truth that det
 _LONG_LIST = 0.1
 _REGIONS = {"|b| > 20": latitude(20), "all": everywhere}
 # Panes et al. (2021, A&A 656, A62), code repository, network F0-B1: (purity, completeness) for bins from EDGES on
-_EDGES = np.array([6.95e-11, 1.27e-10, 2.34e-10, 4.28e-10, 7.85e-10, 1.44e-9, 2.6e-9, np.inf]) / u.cm**2 / u.s
+_EDGES = FLUX_BINS
 _UNEK = {
     "|b| > 20": [(0.69, 0.14), (0.90, 0.54), (0.95, 0.88), (0.96, 0.95), (0.96, 0.97), (0.97, 0.99)],
     "all": [(0.59, 0.10), (0.84, 0.41), (0.93, 0.74), (0.95, 0.88), (0.94, 0.93), (0.96, 0.96), (0.94, 0.97)],

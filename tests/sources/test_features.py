@@ -205,6 +205,57 @@ def test_maps_that_cannot_be_used(break_it, message):
         observe(break_it(toy_sky()))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("exposure", [np.nan, 1e10] * u.cm**2 * u.s, "exposure must be finite"),
+        ("exposure", [-1, 1e10] * u.cm**2 * u.s, "not negative"),
+        ("exposure", [1, 1] * u.s, "exposure.*does not convert"),
+        ("background", np.ones((2, 96, 128)) * u.Jy, "background.*does not convert"),
+        ("energy_edges", [1, 10] * u.GeV, "2 edges for an image of 2"),
+        ("energy_edges", "1, 3, 10 m", "does not convert"),
+    ],
+)
+def test_images_whose_pieces_are_wrong(name, value, message):
+    image = toy_image()
+    image.meta[name] = value
+    with pytest.raises((ValueError, u.UnitConversionError), match=message):
+        observe(image)
+
+
+def test_energy_edges_of_an_image_may_be_text():
+    image = toy_image()
+    image.meta["energy_edges"] = "1, 3, 10 GeV"
+    assert observe(image).energy_edges.to_value("GeV").tolist() == [1, 3, 10]
+
+
+def test_data_under_a_mask_may_be_anything():
+    skymap = toy_sky()
+    data = np.array(skymap.data)
+    data[:, 7] = -1
+    mask = np.zeros(data.shape[1], bool)
+    mask[7] = True
+    assert observe(SkyMap(data, nest=True, psf=skymap.psf, mask=mask)).counts.min() == 0
+
+
+def test_pixels_observed_in_part():
+    """Coarse pixels across a border are given up; where that would cost much, pixels stay as they are."""
+    skymap = toy_sky(nside=128)
+    north = skymap.pixel_coords().b.deg < 0
+    skymap.mask = north
+    observation = observe(skymap)
+    assert observation.factor == 2
+    assert observation.lattice.coords.galactic.b.deg[observation.valid].min() > 0
+    np.testing.assert_allclose(observation.exposure[:, observation.valid], 1e10)
+    skymap.mask = np.random.default_rng(0).random(skymap.n_pix) < 0.2
+    observation = observe(skymap)
+    assert observation.factor == 1
+    coarser = observation.coarsened()
+    assert coarser.counts.sum() == observation.counts.sum()
+    assert coarser.coverage.mean() == pytest.approx(observation.valid.mean())
+    np.testing.assert_allclose(coarser.exposure[:, coarser.valid], 1e10, rtol=1e-6)
+
+
 def test_other_objects_are_refused():
     with pytest.raises(TypeError, match="list"):
         observe([1, 2])

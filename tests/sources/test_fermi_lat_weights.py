@@ -21,12 +21,13 @@ def finder():
 @pytest.fixture(scope="module")
 def answers(finder):
     """Detections of every probability on two skies, and which of them are real."""
-    catalogues, labels, pulls = [], [], []
+    catalogues, labels, pulls, n_true = [], [], [], 0
     simulator = LATSkySimulator([1, 3, 10, 100] * u.GeV, nside=128, event_type="FRONT")
     own = finder.threshold
     for skymap in simulator.sample(2, SEED):
         catalogue = finder.set_params(threshold=0.05).predict(skymap)
         truth = skymap.sources[skymap.sources["significance"] >= finder.min_significance]
+        n_true += len(truth)
         pixel = np.sqrt(4 * np.pi / skymap.n_pix) * u.rad
         result = match(catalogue, truth, max(0.3 * u.deg, 1.1 * pixel))
         real = np.zeros(len(catalogue), bool)
@@ -36,34 +37,36 @@ def answers(finder):
         sure = catalogue["probability"][result.catalogue_index] > 0.8
         pulls.append((result.separation / catalogue["coord_error"][result.catalogue_index])[sure].to_value(u.one))
     finder.set_params(threshold=own)
-    return np.concatenate(catalogues), np.concatenate(labels), np.concatenate(pulls)
+    return np.concatenate(catalogues), np.concatenate(labels), np.concatenate(pulls), n_true
 
 
 def test_probabilities_are_frequencies(answers):
-    probability, real, _ = answers
+    probability, real, *_ = answers
+    judged = 0
     for low in np.arange(0.1, 1.0, 0.1):
         here = (probability >= low) & (probability < low + 0.1)
-        if here.sum() > 100:
+        if here.sum() > 50:
             noise = np.sqrt(0.25 / here.sum())
             assert real[here].mean() == pytest.approx(probability[here].mean(), abs=0.05 + 2 * noise)
+            judged += 1
+    assert judged >= 6
 
 
 def test_default_threshold_is_nearly_the_best(answers, finder):
-    probability, real, _ = answers
-    n_true = real.sum() / 0.9  # the same for all thresholds: enough to compare
+    probability, real, _, n_true = answers
 
     def f1(threshold):
         kept = probability >= threshold
         return 2 * real[kept].sum() / (kept.sum() + n_true)
 
     best = max(f1(t) for t in np.arange(0.1, 0.95, 0.02))
-    assert f1(finder.threshold) > best - 0.03
+    assert f1(finder.threshold) > best - 0.02
 
 
 def test_position_errors_cover(answers):
     pulls = answers[2]
     assert len(pulls) > 500
-    assert 0.60 < np.mean(pulls < 1) < 0.78
+    assert 0.63 < np.mean(pulls < 1) < 0.73
 
 
 def test_strong_sources_are_found(finder):
