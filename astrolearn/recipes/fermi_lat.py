@@ -47,8 +47,7 @@ class _Simulations:
             edges = np.array([0.3, 0.5, 1, 2, 7, 20, 1000])
             if rng.random() < 0.6:
                 inner = np.sort(np.exp(rng.uniform(np.log(0.6), np.log(60), rng.integers(2, 6))))
-                edges = np.concatenate([[rng.choice([0.3, 0.5, 1.0]) * 0.5], inner, [rng.choice([100, 500, 1000])]])
-                edges = np.concatenate([[rng.choice([0.3, 0.4, 0.5])], edges[1:]])
+                edges = np.concatenate([[rng.choice([0.3, 0.4, 0.5])], inner, [rng.choice([100, 500, 1000])]])
         elif self.family == "sharp":
             low = np.exp(rng.uniform(np.log(1.0), np.log(4.0)))
             high = low * rng.uniform(4, 20)

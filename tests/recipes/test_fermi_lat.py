@@ -15,7 +15,9 @@ from astrolearn.recipes import fermi_lat
 def test_training_saves_every_epoch_and_the_finder(tmp_path, monkeypatch):
     monkeypatch.setattr(fermi_lat, "training_maps", lambda n, diffuse, seed: [toy_sky(s) for s in range(n)])
     finder = fermi_lat.train(tmp_path, n_maps=2, max_epochs=1)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.safetensors", "finder.safetensors"]
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"checkpoint.safetensors", "finder.safetensors", "training.json"}
+    assert json.loads((tmp_path / "training.json").read_text())["seed"] == fermi_lat.SEED == finder.random_state
     loaded = PointSourceFinder.load(tmp_path / "finder.safetensors")
     assert type(finder) is PointSourceFinder and loaded.calibration_ == finder.calibration_
     np.testing.assert_array_equal(loaded.predict_map(toy_sky(9)).data, finder.predict_map(toy_sky(9)).data)
@@ -28,6 +30,7 @@ def test_only_what_was_measured_is_shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(fermi_lat, "release", release_here)
     path = tmp_path / "finder.safetensors"
     PointSourceFinder(width=4, max_epochs=1, batch_size=4, random_state=0).fit(toy_sky(0)).save(path)
+    (tmp_path / "training.json").write_text('{"seed": 3, "n_maps": 1, "diffuse": "some_model.fits"}')
     results = tmp_path / "results.json"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     measured = {"sha256": digest, "scores": {"f1": 0.5}, "baselines": {"ts map f1": 0.4}}
@@ -38,6 +41,7 @@ def test_only_what_was_measured_is_shipped(tmp_path, monkeypatch):
     shipped = fermi_lat.ship(path, 1, results, "abc")
     assert shipped.read_bytes() == path.read_bytes()
     card = weights.read_card(shipped.with_suffix(".json"))
+    assert card["seed"] == 3 and "some_model.fits" in card["data"]
     assert card["scores"] == {"f1": 0.5} and card["recipe"] == "astrolearn.recipes.fermi_lat"
 
 
