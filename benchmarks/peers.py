@@ -196,6 +196,7 @@ def detect_blobs(plane, *, threshold=0.5):
 
 PEERS = {
     "Poisson TS map": tsmap.find_sources,
+    "Poisson TS map, one trial per pixel": partial(tsmap.find_sources, finer=False),  # as gammapy does it
     "scikit-image blob_log": partial(search, detect=detect_blobs),
     "sep, PSF matched filter": partial(search, detect=detect_sep),
     "photutils DAOStarFinder": partial(search, detect=detect_dao),

@@ -129,8 +129,9 @@ class Comparison:
 
     @cached_property
     def gains(self):
-        """`gain` of the finder over the TS map in all regions."""
-        return {region: self.gain(region) for region in self.regions}
+        """`gain` of the finder over each kind of TS map in all regions."""
+        maps = [name for name in self.lists if name.startswith(TS_MAP)]
+        return {name: {region: self.gain(region, over=name) for region in self.regions} for name in maps}
 
     def add_tables(self, report, caption, seconds=None):
         """Write the scores and gains into a report, and the numbers under the caption."""
@@ -156,15 +157,17 @@ class Comparison:
             rows.append(row + ([f"{seconds[name]:.1f}"] if seconds else []))
         report.table(f"{caption}; match radius {self.radius.to_value(u.deg):g} deg", header, rows)
         report.table(
-            f"{FINDER} against the {TS_MAP}, same detections; match radius {self.radius.to_value(u.deg):g} deg",
-            ["region", "completeness, relative gain", "average precision, gain"],
+            f"{FINDER} against the TS map; match radius {self.radius.to_value(u.deg):g} deg",
+            ["against", "region", "completeness, relative gain", "average precision, gain"],
             [
                 [
+                    name,
                     region,
                     with_error(100 * g["completeness_ratio_minus_1"], 100 * g["completeness_ratio_error"], 1) + " %",
                     with_error(g["average_precision_difference"], g["average_precision_difference_error"]),
                 ]
-                for region, g in self.gains.items()
+                for name, gains in self.gains.items()
+                for region, g in gains.items()
             ],
         )
         report.numbers[f"{caption}, {self.radius.to_value(u.deg):g} deg"] = {

@@ -57,8 +57,8 @@ def two_to_twenty_gev(context):
         "Poisson likelihood in bands of latitude, then scaled by the finder's own smooth correction) and the same "
         f"PSF. *Completeness at purity {PURITY}* is the largest completeness of any list at least that pure; *AP* is "
         "the average precision; *less chance matches* gives completeness and purity of that list without those "
-        "detections that would match where they are shifted. Errors: bootstrap over 215 square degrees. 4FGL used "
-        "four times as many photons and all energies: no finder can see all of its sources here."
+        "detections that would match where they are shifted. Errors: bootstrap over 215 square degrees. 4FGL was made "
+        "from photons of all types and energies: no finder can see all of its sources here."
     )
     for radius in (0.5, 0.3) * u.deg:
         comparison = compare(lists, reference, radius)
@@ -168,9 +168,9 @@ def talk_tables(context):
     report.text(
         "After the tables of Bhattacharyya et al. (2022), who used six FRONT bins of 0.3 GeV-1 TeV and a threshold "
         "of 0.2: found 48 % of all and 59 % of the associated sources below 10 sigma, more than 90 % above, all "
-        "associated ones above 40 sigma. This map has a quarter of the photons of one of their bins and a half. A "
-        "detection anywhere matches by chance as often as the last lines say. 'c' sources coincide with "
-        "interstellar clumps; intervals are 68 %."
+        "associated ones above 40 sigma. This map holds the best-measured photons of 2-20 GeV only. A detection "
+        "anywhere matches by chance as often as the last lines say. 'c' sources coincide with interstellar clumps; "
+        "intervals are 68 %."
     )
     edges = np.array([0, 5, 7, 10, 15, 20, 40, np.inf])
     bands = np.array([1, 5, 10, 20, 30, 50, 90])

@@ -49,9 +49,7 @@ def speed(context):
     )
     report.text(
         "The TS map here spends its time well: each trial position once, only the pixels under the PSF, Newton "
-        "steps for all positions together, two processes. gammapy 2.1 (``TSMapEstimator``, one process, on a loaded "
-        "machine) took 60 s for 80,000 pixels and 11 bins, at which rate these two skies take about 320 s and 640 "
-        "s. The peak is of the largest process."
+        "steps for all positions together, two processes. The peak is of the largest process."
     )
     for name, (kind, changes) in _MAPS.items():
         (sky,) = skies(kind, 1, context.data, **changes)
