@@ -26,11 +26,12 @@ from astrolearn.core.weights import release
 from astrolearn.sources.fermi import DiffusePerturbation, GalacticTemplate, LATSkySimulator
 from astrolearn.sources.finder import PointSourceFinder
 
-__all__ = ["ship", "train", "training_maps"]
+__all__ = ["calibration_maps", "ship", "train", "training_maps"]
 
 SEED = 20
 FAMILIES = ("wide", "sharp", "hard", "image")
 _ORDER = ("wide", "sharp", "wide", "hard", "sharp", "wide", "image", "image")  # cycled, shifted by one each time around
+_CALIBRATION_ORDER = ("wide", "sharp", "wide", "hard", "sharp", *("image",) * 6)
 _SKIES_PER_SIMULATOR = {"wide": 3, "sharp": 4, "hard": 2, "image": 6}
 _PERTURBATION = DiffusePerturbation(norm=(0.75, 1.3), sigma=(0.03, 0.15), lmax=60, clumps=(0.0, 0.1))
 
@@ -126,12 +127,35 @@ def training_maps(n_maps, diffuse=None, seed=SEED):
     SkyMap or `~astropy.nddata.CCDData`
         With their ``sources``.
     """
+    # the shift lets every family fall among the maps that `PointSourceFinder.fit` sets apart
+    order = [_ORDER[(number + number // len(_ORDER)) % len(_ORDER)] for number in range(n_maps)]
+    yield from _draw(order, diffuse, seed)
+
+
+def calibration_maps(n_rounds, diffuse=None, seed=SEED):
+    """
+    Simulated maps of all families, by number of detections alike, for `PointSourceFinder.calibrate`.
+
+    Parameters
+    ----------
+    n_rounds : int
+        Times eleven maps.
+    diffuse, seed
+        See `training_maps`, from which these differ.
+
+    Yields
+    ------
+    SkyMap or `~astropy.nddata.CCDData`
+    """
+    yield from _draw(_CALIBRATION_ORDER * n_rounds, diffuse, seed + 1)
+
+
+def _draw(order, diffuse, seed):
     rng = make_rng(seed)
     template = GalacticTemplate.download() if diffuse is None else GalacticTemplate(diffuse)
     families = {family: _Simulations(family, template, rng) for family in FAMILIES}
-    for number in range(n_maps):
-        # the shift lets every family fall among the maps that calibrate
-        yield families[_ORDER[(number + number // len(_ORDER)) % len(_ORDER)]].draw()
+    for family in order:
+        yield families[family].draw()
 
 
 class _SaveEpoch(Callback):
@@ -156,7 +180,7 @@ class _SavingFinder(PointSourceFinder):
         return options
 
 
-def train(out, diffuse=None, *, n_maps=128, max_epochs=12, n_jobs=1, seed=SEED):
+def train(out, diffuse=None, *, n_maps=128, n_rounds=5, max_epochs=12, n_jobs=1, seed=SEED):
     """
     Train the finder.
 
@@ -167,8 +191,8 @@ def train(out, diffuse=None, *, n_maps=128, max_epochs=12, n_jobs=1, seed=SEED):
         ``training.json``.
     diffuse : path-like, optional
         See `training_maps`.
-    n_maps, max_epochs, n_jobs, seed : int, optional
-        Size of the training, processes that prepare maps, seed.
+    n_maps, n_rounds, max_epochs, n_jobs, seed : int, optional
+        Size of the training, rounds of `calibration_maps`, processes that prepare maps, seed.
 
     Returns
     -------
@@ -185,8 +209,10 @@ def train(out, diffuse=None, *, n_maps=128, max_epochs=12, n_jobs=1, seed=SEED):
     finder = PointSourceFinder(**parameters)
     weights = {name: value.numpy() for name, value in saving.net_.module_.state_dict().items()}
     finder._restore({"calibration_": saving.calibration_}, weights)
+    finder.set_params(n_jobs=n_jobs).calibrate(calibration_maps(n_rounds, diffuse, seed)).set_params(n_jobs=None)
     finder.save(out / "finder.safetensors", overwrite=True)
-    made = {"seed": seed, "n_maps": n_maps, "diffuse": "downloaded" if diffuse is None else Path(diffuse).name}
+    name = "downloaded" if diffuse is None else Path(diffuse).name
+    made = {"seed": seed, "n_maps": n_maps, "n_rounds": n_rounds, "diffuse": name}
     (out / "training.json").write_text(json.dumps(made) + "\n")
     return finder
 

@@ -14,7 +14,8 @@ from astrolearn.recipes import fermi_lat
 
 def test_training_saves_every_epoch_and_the_finder(tmp_path, monkeypatch):
     monkeypatch.setattr(fermi_lat, "training_maps", lambda n, diffuse, seed: [toy_sky(s) for s in range(n)])
-    finder = fermi_lat.train(tmp_path, n_maps=2, max_epochs=1)
+    monkeypatch.setattr(fermi_lat, "calibration_maps", lambda n, diffuse, seed: [toy_sky(90 + s) for s in range(n)])
+    finder = fermi_lat.train(tmp_path, n_maps=2, n_rounds=1, max_epochs=1)
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {"checkpoint.safetensors", "finder.safetensors", "training.json"}
     assert json.loads((tmp_path / "training.json").read_text())["seed"] == fermi_lat.SEED == finder.random_state
