@@ -33,10 +33,10 @@ def map_kinds(context, seed=SEED, share=1.0):
             yield sky.rebin(groups=[list(g) for g in GROUPS_50])
 
     return {
-        "six FRONT bins, nside 256": ("wide", skies("wide", number(2), context.data, seed)),
-        "2-20 GeV PSF3, nside 128": ("2-20", skies("2-20", number(4), context.data, seed)),
-        "> 50 GeV, nside 512": ("50", fifty(number(2))),
-        "Galactic centre cubes, 0.05 deg, 11 bins": ("image", images(number(12), context.data, seed)),
+        "six FRONT bins, nside 256": ("wide", skies("wide", number(6), context.data, seed)),
+        "2-20 GeV PSF3, nside 128": ("2-20", skies("2-20", number(6), context.data, seed)),
+        "> 50 GeV, nside 512": ("50", fifty(number(6))),
+        "Galactic centre cubes, 0.05 deg, 11 bins": ("image", images(number(24), context.data, seed)),
     }
 
 

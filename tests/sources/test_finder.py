@@ -279,6 +279,23 @@ def test_bins_without_exposure(finder):
     assert len(finder.predict(skymap))
 
 
+def test_calibration_on_other_maps():
+    """The network stays; probabilities become those of the maps given, each kind of map by itself."""
+    finder = make_finder(width=8, max_epochs=15, lr=5e-3).fit([toy_sky(1), toy_sky(2)])
+    before = finder.predict_map(SKY).data
+    first = finder.calibration_
+    maps = [toy_sky(seed) for seed in range(70, 78)] + [toy_image(seed, n_sources=25) for seed in range(12)]
+    assert finder.calibrate(maps) is finder
+    np.testing.assert_array_equal(finder.predict_map(SKY).data, before)
+    assert finder.calibration_["sphere"] != first["sphere"] != finder.calibration_["image"]
+    right = total = 0.0
+    for skymap in (toy_sky(seed) for seed in range(80, 86)):
+        found = finder.predict(skymap)
+        right += match(found, skymap.sources, 2 * u.deg).purity * len(found)
+        total += found["probability"].sum()
+    assert total == pytest.approx(right, rel=0.15)
+
+
 def test_psf_as_text():
     """A grid search takes strings, not Quantities."""
     skymap = toy_sky(3)
