@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import matplotlib
 import numpy as np
+from cycler import cycler
 
 __all__ = ["ROOT", "Report", "with_error"]
 
@@ -13,6 +15,12 @@ _PAGES, _FIGURES, _RESULTS = (
     ROOT / "docs" / "benchmarks",
     ROOT / "docs" / "_static" / "benchmarks",
     ROOT / "benchmarks" / "results",
+)
+
+# Okabe and Ito's colours, which the colour-blind can tell apart, and lines that differ in print
+matplotlib.rcParams["axes.prop_cycle"] = cycler(
+    color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"],
+    linestyle=["-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (3, 3))],
 )
 
 

@@ -134,7 +134,7 @@ def calibration(context):
     )
     header += [f"{low:.1f}-{high:.1f}" for low, high in itertools.pairwise(_BINS)]
     report.table("True fraction of detections by predicted probability", header, reliability)
-    axis.plot([0, 1], [0, 1], color="0.7", zorder=0)
+    axis.plot([0, 1], [0, 1], color="0.7", linestyle="-", zorder=0)
     axis.set(xlabel="predicted probability", ylabel="true fraction", xlim=(0, 1), ylim=(0, 1))
     axis.legend(fontsize=8)
     report.figure(

@@ -147,7 +147,7 @@ def _curves(comparison):
         for name in comparison.lists:
             purity, completeness = comparison.ranking(name, region).curve(None)
             axis.plot(completeness, purity, label=name, lw=2 if name == FINDER else 1)
-        axis.axhline(PURITY, color="0.8", lw=0.8, zorder=0)
+        axis.axhline(PURITY, color="0.8", linestyle="-", lw=0.8, zorder=0)
         axis.set(title=region, xlabel="completeness", xlim=(0, 1), ylim=(0, 1.02))
     axis.legend(loc="lower left", fontsize=8)
     figure.axes[0].set_ylabel("purity")
