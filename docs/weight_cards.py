@@ -33,9 +33,14 @@ def _section(card):
     return "\n".join(lines)
 
 
+def _escape(text):
+    return text.replace("|", r"\|")
+
+
 def _scores(title, scores):
     lines = [f".. list-table:: {title}", "   :widths: auto", ""]
     for name, value in scores.items():
         shown = f"{value:.3g}" if isinstance(value, float) else value
-        lines += [f"   * - {name}", f"     - {shown}"]
+        # a bar would begin a substitution
+        lines += [f"   * - {_escape(name)}", f"     - {_escape(str(shown))}"]
     return [*lines, ""]

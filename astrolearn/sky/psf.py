@@ -144,7 +144,7 @@ class RadialPSF:
         Returns
         -------
         array, shape (n_energy, lmax + 1)
-            b_l, with b_0 = 1.
+            The windows b_l, with b_0 = 1.
         """
         windows = []
         for energy_bin in range(self.n_energy):

@@ -77,7 +77,21 @@ class DiffusePerturbation:
             raise ValueError(f"lmax must be at least 2, not {self.lmax}")
 
     def draw_norms(self, names, rng):
-        """One factor per component: a dict."""
+        """
+        Draw one factor per component.
+
+        Parameters
+        ----------
+        names : iterable of str
+            The components.
+        rng : `numpy.random.Generator`
+            Source of randomness.
+
+        Returns
+        -------
+        dict
+            Name to factor.
+        """
         return {name: rng.uniform(*self.norm) for name in names}
 
     def draw_fields(self, nside, windows, rng):
