@@ -125,11 +125,10 @@ def _kernel(psf, step):
 
 def _whole_image(lattice):
     pixels = np.arange(np.prod(lattice.shape)).reshape(lattice.shape)
-    origin = np.zeros(1, int)
     yield (
         pixels,
         1.0,
-        lambda x, y: lattice.positions(np.zeros(len(x), int) + origin, x, y),
+        lambda x, y: lattice.positions(np.zeros(len(x), int), x, y),
         lambda c: np.ones(len(c), bool),
     )
 

@@ -1,10 +1,9 @@
 """Weighted sums of a map under a radial kernel, at every pixel of a lattice.
 
 ``correlate`` answers "how much light is here, weighed with the PSF" - or with any function of it - for sphere and
-image alike. On the sphere a kernel
-wider than the pixels goes through spherical harmonics (isotropic everywhere, no borders, a tenth of a second at nside
-256); a narrower one, which harmonics up to 3 nside - 1 cannot hold without ringing, is summed over neighbouring pixels
-at their true distances. On an image both go through the FFT.
+image alike. On the sphere a kernel wider than the pixels goes through spherical harmonics (isotropic everywhere, no
+borders, a tenth of a second at nside 256); a narrower one, which harmonics up to 3 nside - 1 cannot hold without
+ringing, is summed over neighbouring pixels at their true distances. On an image both go through the FFT.
 """
 
 import healpy as hp

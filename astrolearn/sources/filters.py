@@ -60,11 +60,11 @@ def significances(observation, background, spectra, verbose=0):
     excess = [np.zeros((1, *lattice.shape), np.float32) for _ in spectra]
     bins = progress(observation.counts, "summing under the PSF", verbose=verbose)
     for i, (counts, expected) in enumerate(zip(bins, background, strict=True)):
-        inside = np.ones_like(seen) if valid.all() else np.clip(correlate(lattice, [seen], psf, i)[0], 0, 1)
-        trust = _trust(expected, squares[i])
         used = np.flatnonzero(spectra[:, i])
         if not len(used):
             continue
+        inside = np.ones_like(seen) if valid.all() else np.clip(correlate(lattice, [seen], psf, i)[0], 0, 1)
+        trust = _trust(expected, squares[i])
         amplitudes = strength[used] * spectra[used, i].reshape(-1, *[1] * valid.ndim) * _over(trust, expected)
         ladder = _Ladder(amplitudes[:, valid], counts - expected, observation, i)
         for row, amplitude in zip(used, amplitudes, strict=True):

@@ -468,11 +468,6 @@ def parse_psf(psf):
         ) from None
 
 
-def _error_scale(observation):
-    """Which entry of ``calibration_`` scales the position errors of a map."""
-    return "wide_pixel_error_scale" if observation.undersampled else "error_scale"
-
-
 def _fit_platt(logits, labels):
     """Slope and intercept of a logistic regression of labels on logits (Platt 1999), slightly held to identity."""
 

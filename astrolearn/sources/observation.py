@@ -4,8 +4,8 @@
 background and PSF. `observe` turns each into an `Observation`: plain arrays on a square lattice whose pixels match the
 sharpest PSF (a finer map is summed 2 x 2 until its pixels are no smaller than about half the 68 % radius: nothing is
 lost, all later work is quartered; coarse pixels that were observed in part are given up, and if these would be many the
-map stays as it is). Where most bins have a PSF narrower than a pixel, sources are searched at the
-quarters of the pixels: two of them may share one.
+map stays as it is). Where most bins have a PSF narrower than a pixel, sources are searched at the quarters of the
+pixels: two of them may share one.
 """
 
 from dataclasses import dataclass, replace

@@ -7,12 +7,12 @@ import numpy as np
 
 from benchmarks import peers, tsmap
 from benchmarks.fermi.calibration import wanted
-from benchmarks.fermi.comparison import PURITY, Comparison, everywhere, latitude
+from benchmarks.fermi.comparison import Comparison, everywhere, latitude
 from benchmarks.fermi.data import EDGES_50, analytic_template
 from benchmarks.fermi.finders import FINDER, TS_MAP, observation_of, run_finder
 from benchmarks.fermi.settings import GROUPS_50, TEMPLATE_50, TS_OPTIONS, TS_THRESHOLD
 from benchmarks.fermi.skies import TUNING_SEED, skies
-from benchmarks.report import Report, with_error
+from benchmarks.report import Report
 
 __all__ = ["choices"]
 
@@ -90,18 +90,10 @@ def _bins(report, maps, truths, context):
 
 
 def _add(report, caption, comparison):
+    header, cells = comparison.score_cells()
     rows = []
     for name, regions in comparison.results.items():
-        row = [name]
-        for scores in regions.values():
-            row += [
-                with_error(scores["average_precision"], scores["average_precision_error"]),
-                with_error(scores["completeness"], scores["completeness_error"]),
-            ]
         whole = regions["all"]
-        rows.append([*row, f"{whole['f1']:.3f} at {whole['f1_threshold']:.2f}"])
-    header = ["settings"]
-    for region in comparison.regions:
-        header += [f"AP, {region}", f"completeness at purity {PURITY}, {region}"]
-    report.table(caption, [*header, "best F1"], rows)
+        rows.append([name, *cells[name], f"{whole['f1']:.3f} at {whole['f1_threshold']:.2f}"])
+    report.table(caption, ["settings", *header, "best F1"], rows)
     report.numbers[caption] = comparison.results

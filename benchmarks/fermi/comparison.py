@@ -133,28 +133,36 @@ class Comparison:
         maps = [name for name in self.lists if name.startswith(TS_MAP)]
         return {name: {region: self.gain(region, over=name) for region in self.regions} for name in maps}
 
-    def add_tables(self, report, caption, seconds=None):
-        """Write the scores and gains into a report, and the numbers under the caption."""
-        header = ["finder"]
+    def score_cells(self):
+        """Cells of average precision and completeness of all regions: a header, and a row per finder."""
+        header, rows = [], {}
         for region in self.regions:
             header += [f"AP, {region}", f"completeness at purity {PURITY}, {region}"]
-        header += ["best F1", "less chance matches", "median offset [deg]"] + (["seconds"] if seconds else [])
+        for name, regions in self.results.items():
+            rows[name] = [
+                with_error(scores[key], scores[f"{key}_error"])
+                for scores in regions.values()
+                for key in ("average_precision", "completeness")
+            ]
+        return header, rows
+
+    def add_tables(self, report, caption, seconds=None):
+        """Write the scores and gains into a report, and the numbers under the caption."""
+        header, cells = self.score_cells()
+        header = ["finder", *header, "best F1", "less chance matches", "median offset [deg]"]
         rows = []
         first = next(iter(self.regions))
         for name, regions in self.results.items():
-            row = [name]
-            for scores in regions.values():
-                row += [
-                    with_error(scores["average_precision"], scores["average_precision_error"]),
-                    with_error(scores["completeness"], scores["completeness_error"]),
-                ]
             whole = regions[first]
-            row += [
+            row = [
+                name,
+                *cells[name],
                 with_error(whole["f1"], whole["f1_error"]),
                 f"{whole['completeness_corrected']:.3f} at {whole['purity_corrected']:.3f}",
                 with_error(whole["offset"], whole["offset_error"]),
             ]
             rows.append(row + ([f"{seconds[name]:.1f}"] if seconds else []))
+        header += ["seconds"] if seconds else []
         report.table(f"{caption}; match radius {self.radius.to_value(u.deg):g} deg", header, rows)
         report.table(
             f"{FINDER} against the TS map; match radius {self.radius.to_value(u.deg):g} deg",

@@ -21,8 +21,7 @@ _RADIUS = 0.3 * u.deg
 _FAINTEST = 3e-11 / u.cm**2 / u.s  # sources from here on are the truth that detections are matched with
 _LONG_LIST = 0.1
 _REGIONS = {"|b| > 20": latitude(20), "all": everywhere}
-# Panes et al. (2021, A&A 656, A62), code repository, network F0-B1: (purity, completeness) for bins from EDGES on
-_EDGES = FLUX_BINS
+# Panes et al. (2021, A&A 656, A62), code repository, network F0-B1: (purity, completeness) by FLUX_BINS
 _UNEK = {
     "|b| > 20": [(0.69, 0.14), (0.90, 0.54), (0.95, 0.88), (0.96, 0.95), (0.96, 0.97), (0.97, 0.99)],
     "all": [(0.59, 0.10), (0.84, 0.41), (0.93, 0.74), (0.95, 0.88), (0.94, 0.93), (0.96, 0.96), (0.94, 0.97)],
@@ -61,7 +60,7 @@ def by_flux(context):
             name: [match_region(t, truth, _RADIUS, inside) for t, truth in zip(tables, truths, strict=True)]
             for name, tables in rows.items()
         }
-        pooled = {name: _pool([m.by("flux", _EDGES) for m in ms]) for name, ms in matches.items()}
+        pooled = {name: _pool([m.by("flux", FLUX_BINS) for m in ms]) for name, ms in matches.items()}
         _tables(report, region, pooled)
         lines = []
         for name, ms in matches.items():
@@ -118,7 +117,7 @@ def _pool(tables):
 def _tables(report, region, pooled):
     for fraction, number in (("purity", "n_detected"), ("completeness", "n_reference")):
         lines = []
-        for i, low in enumerate(_EDGES[:-1].value):
+        for i, low in enumerate(FLUX_BINS[:-1].value):
             cells = [f"{low:.3g}"]
             for table in pooled.values():
                 cells.append(
@@ -140,7 +139,7 @@ def _tables(report, region, pooled):
 
 def _figure(pooled, region):
     figure = Figure(figsize=(9, 3.8), layout="constrained")
-    low = _EDGES[:-1].value
+    low = FLUX_BINS[:-1].value
     middle = low * np.sqrt(low[1] / low[0])
     for axis, fraction in zip(figure.subplots(1, 2, sharey=True), ("purity", "completeness"), strict=True):
         for name, table in pooled.items():
