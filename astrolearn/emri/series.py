@@ -1,0 +1,75 @@
+"""Two-channel series from what astronomers hold them in: arrays, Quantities, masked arrays, TimeSeries."""
+
+import warnings
+
+import astropy.units as u
+import numpy as np
+from astropy.timeseries import TimeSeries
+from erfa import ErfaWarning
+
+from astrolearn.core.inputs import to_float32
+
+__all__ = ["as_series"]
+
+
+def as_series(X, sample_interval, *, name="X"):
+    """
+    Read two-channel series into plain arrays.
+
+    Parameters
+    ----------
+    X : array-like (n, 2, n_samples), or list of arrays (2, n_samples) or of `~astropy.timeseries.TimeSeries`
+        Dimensionless. A TimeSeries has two columns beside its time, the channels I and II in this order. The items of
+        a list may differ in length.
+    sample_interval : float
+        That of a TimeSeries must be this one, in s.
+    name : str, optional
+        What X is called in error messages.
+
+    Returns
+    -------
+    series : list of `numpy.ndarray`, float32 (2, n_samples)
+        Missing samples, NaN or masked, are NaN.
+
+    Raises
+    ------
+    ValueError
+        If a shape or a sampling interval is wrong, or X is empty or holds infinite values.
+    """
+    if isinstance(X, TimeSeries):
+        X = [X]
+    if isinstance(X, (list, tuple)):
+        if not X:
+            raise ValueError(f"{name} is empty: it has no series")
+        return [_one(x, sample_interval, f"{name}[{i}]") for i, x in enumerate(X)]
+    return list(to_float32(X, name=name, shape=("n", 2, "n_samples"), missing="keep"))
+
+
+def _one(x, sample_interval, name):
+    if isinstance(x, TimeSeries):
+        x = _columns(x, sample_interval, name)
+    return to_float32(x, name=name, shape=(2, "n_samples"), missing="keep")
+
+
+def _columns(series, sample_interval, name):
+    times = series.time
+    if len(series) < 2:
+        raise ValueError(f"{name} has {len(series)} samples")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ErfaWarning)  # leap seconds of the future are unknown
+        steps = np.diff((times - times[0]).to_value(u.s))
+    # times are float64 pairs of days: good to nanoseconds
+    if not np.allclose(steps, sample_interval, rtol=1e-3, atol=0):
+        raise ValueError(f"{name} is sampled every {np.median(steps):g} s (from {steps.min():g} to {steps.max():g} s), "
+                         f"but every {sample_interval:g} s is needed: resample it, and fill gaps with NaN")
+    columns = [column for column in series.colnames if column != "time"]
+    if len(columns) != 2:
+        raise ValueError(f"{name} needs two columns beside its time, the channels I and II, "
+                         f"but has {', '.join(columns) or 'none'}")
+    first, second = (series[column] for column in columns)
+    return np.ma.stack([_masked(first), _masked(second)])
+
+
+def _masked(column):
+    values = u.Quantity(getattr(column, "unmasked", column)).to_value(u.one)
+    return np.ma.MaskedArray(values, mask=getattr(column, "mask", False))
