@@ -2,10 +2,10 @@
 Bound geodesics of a Kerr black hole: constants of motion and fundamental frequencies, in units of its mass.
 
 An orbit is given by its semi-latus rectum p, its eccentricity e and x = cos(theta_inc), with the turning points
-r = p / (1 +- e) and cos(theta) = +- sqrt(1 - x2); x < 0 is retrograde (Schmidt 2002, gr-qc/0202090; Drasco & Hughes 2004,
-astro-ph/0308479). The frequencies are averages over Mino time. In the angles psi and chi of the radial and polar motion
-the integrands are smooth and periodic, so that the mean over equally spaced angles converges exponentially and no
-elliptic function is needed.
+r = p / (1 +- e) and cos(theta) = +- sqrt(1 - x2); x < 0 is retrograde (Schmidt 2002, gr-qc/0202090; Drasco & Hughes
+2004, astro-ph/0308479). The frequencies are averages over Mino time. In the angles psi and chi of the radial and polar
+motion the integrands are smooth and periodic, so that the mean over equally spaced angles converges exponentially and
+no elliptic function is needed.
 """
 
 import numpy as np

@@ -170,8 +170,8 @@ def kerr_track(inspirals, time):
     end = _last_orbit(a, inspirals.e0, x0)
     if (inspirals.p0 <= end).any():
         row = int(np.argmax(inspirals.p0 <= end))
-        raise ValueError(f"the orbit in row {row} has no time left: p0 = {inspirals.p0[row]:g} is inside its last stable "
-                         f"orbit, {end[row]:.3f}")
+        raise ValueError(f"the orbit in row {row} has no time left: p0 = {inspirals.p0[row]:g} is inside its last "
+                         f"stable orbit, {end[row]:.3f}")
     scale = inspirals.mass_2 / mass**2
     rates = geodesic_rates(a)
     start = np.stack([inspirals.p0, inspirals.e0, x0])

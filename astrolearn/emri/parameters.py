@@ -35,9 +35,9 @@ _BELOW_ONE = {"spin", "e0"}
 @dataclass
 class Inspirals:
     """
-    Parameters of n inspirals as plain float64 arrays (n,); masses and the distance in seconds (G = c = 1), angles in
-    rad.
+    Parameters of n inspirals as plain float64 arrays (n,).
 
+    Masses and the distance are in seconds (G = c = 1), angles in rad.
     The angles are those of Barack & Cutler (2004): the direction to the source (``theta_S``, ``phi_S``) and of the spin
     (``theta_K``, ``phi_K``) in ecliptic barycentric polar coordinates, the inclination of the orbit to the spin, the
     direction of the periapsis (``gamma0``, in the orbital plane from L x S), the angle of the precession of L around S

@@ -54,8 +54,8 @@ def check_detector(detector):
 
 
 def rotation_frequency(detector):
-    """How often the satellites go around their centre, in Hz, where their plane is fixed; otherwise None."""
-    return 1 / _TIANQIN_PERIOD if check_detector(detector) == "tianqin" else None
+    """How often the satellites go around their centre, in Hz."""
+    return {"tianqin": 1 / _TIANQIN_PERIOD, "lisa": 1 / _YEAR}[check_detector(detector)]
 
 
 def project(h_plus, h_cross, p, detector, *, sample_interval=30 * u.s, start_time=0 * u.s):

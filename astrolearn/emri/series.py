@@ -9,7 +9,7 @@ from erfa import ErfaWarning
 
 from astrolearn.core.inputs import to_float32
 
-__all__ = ["as_series"]
+__all__ = ["as_series", "check_whitened"]
 
 
 def as_series(X, sample_interval, *, name="X"):
@@ -73,3 +73,34 @@ def _columns(series, sample_interval, name):
 def _masked(column):
     values = u.Quantity(getattr(column, "unmasked", column)).to_value(u.one)
     return np.ma.MaskedArray(values, mask=getattr(column, "mask", False))
+
+
+def check_whitened(x, name, shortest):
+    """
+    Refuse a series that cannot be searched.
+
+    Parameters
+    ----------
+    x : `numpy.ndarray`, shape (2, n_samples)
+        One of those that `as_series` returns.
+    name : str
+        What it is called in error messages.
+    shortest : int
+        Smallest number of samples.
+
+    Raises
+    ------
+    ValueError
+        If it is too short, mostly gaps, or its noise does not have a variance of one.
+    """
+    if x.shape[1] < shortest:
+        raise ValueError(f"{name} has {x.shape[1]} samples; at least {shortest} are needed")
+    gaps = np.isnan(x).any(axis=0)
+    if gaps.mean() > 0.9:
+        raise ValueError(f"{name} has values in only {1 - gaps.mean():.1%} of its samples: too few to search")
+    # signals are far below the noise in any sample, and outliers do not move the median
+    for channel, values in zip(("I", "II"), x[:, ~gaps], strict=True):
+        deviation = 1.4826 * np.median(np.abs(values))
+        if not 0.5 < deviation < 2:
+            raise ValueError(f"{name}: the noise in channel {channel} has a standard deviation of {deviation:.3g}, not "
+                             "1: whiten the strain first, with Whitener(detector or psd)")
