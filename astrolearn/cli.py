@@ -87,6 +87,7 @@ def _parser():
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_demo(commands)
     _add_find(commands)
+    _add_detect(commands)
     return parser
 
 
@@ -127,6 +128,23 @@ def _add_find(commands):
         help="event type of the LAT (FRONT, BACK, FRONT+BACK, PSF0 ... PSF3), FITS table as of gtpsf, or 68 %% radii "
              "in the energy bins, such as 0.8 0.4 deg (default: that of the map, or of all LAT events)")
     add("--exposure", metavar="FILE", help="HEALPix exposure cube as of gtexpcube2, for fluxes")
+
+
+def _add_detect(commands):
+    parser = _add_command(commands, "detect", "astrolearn.emri.commands",
+                          "look for extreme-mass-ratio inspirals in strain")
+    add = parser.add_argument
+    add("strain", metavar="STRAIN", help="FITS or HDF5 file with the channels I and II")
+    add("-o", "--output", metavar="FILE", required=True, help="table to write, .ecsv or .fits")
+    add("--plot", metavar="FILE", help="spectrogram of the most significant series, .png, .pdf, .svg or .jpg")
+    add("--psd", metavar="FILE", help="table with the columns frequency and psd of the noise in one channel "
+                                      "(default: the detector's design)")
+    add("--whitened", action="store_true", help="the strain is white already")
+    add("--sample-interval", metavar="T", nargs="+", action=_Joined, const="s",
+        help="such as 30 s, for a file that does not say it")
+    add("--false-alarm-probability", type=float, metavar="P", help="per series (default: that of the weights, 0.01)")
+    add("--weights", metavar="NAME_OR_FILE", default="tianqin-3month",
+        help="of the network (default: tianqin-3month)")
 
 
 if __name__ == "__main__":

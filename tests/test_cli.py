@@ -12,6 +12,7 @@ from regions import Regions
 
 from astrolearn import PointSourceFinder
 from astrolearn.cli import main
+from astrolearn.core import console
 from astrolearn.sky import SkyMap
 from astrolearn.sources import commands
 from astrolearn.sources.fermi import LATSkySimulator
@@ -295,7 +296,7 @@ def test_outputs_that_clash(fails, folder, tmp_path):
 
 
 def test_pictures_need_matplotlib(fails, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "find_spec", lambda name: None)
+    monkeypatch.setattr(console, "find_spec", lambda name: None)
     message = fails("find", folder / "sky.fits", "-o", tmp_path / "a.ecsv", "--plot", tmp_path / "a.png")
     assert message == 'pictures need matplotlib: pip install "astrolearn[plot]"'
     assert fails("demo", "--out", tmp_path / "demo") == message

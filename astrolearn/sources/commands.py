@@ -1,14 +1,21 @@
 """The commands ``astrolearn find`` and ``astrolearn demo``: catalogues from files, and from a simulated sky."""
 
-import sys
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from astropy.io.fits import BinTableHDU
 from astropy.table import QTable
 
+from astrolearn.core.console import (
+    PICTURES,
+    TABLES,
+    list_of,
+    load_weights,
+    require_matplotlib,
+    say,
+    write_table,
+)
 from astrolearn.core.outputs import check_outputs, write_outputs
 from astrolearn.sky import EnergyRebinner, RegionMask, SkyMap, read_exposure, read_map, read_psf, to_regions
 from astrolearn.sky.energy import parse_edges
@@ -22,11 +29,7 @@ from astrolearn.sources.recovery import recover
 
 __all__ = ["demo", "find"]
 
-_TABLES = {".ecsv": "ascii.ecsv", ".fits": "fits"}
 _REGIONS = {".reg": "ds9", ".crtf": "crtf"}
-_PICTURES = (".png", ".pdf", ".svg", ".jpg")
-# keywords of the FITS standard have eight characters; longer ones cannot hold long values
-_FITS_KEYWORDS = {"threshold": "THRESHLD", "localizer": "LOCALIZR", "energy_edges": "E_EDGES", "astrolearn": "ASTROLRN"}
 
 
 def find(
@@ -82,14 +85,14 @@ def find(
     ValueError
         If the contents of a file or an option cannot be used.
     """
-    outputs = [(output, _TABLES), (regions, _REGIONS), (plot, _PICTURES)]
+    outputs = [(output, TABLES), (regions, _REGIONS), (plot, PICTURES)]
     read = (path for path in (mask, psf, weights) if path is not None and Path(path).is_file())
     check_outputs(outputs, overwrite=overwrite, inputs=(counts, exposure, *read))
     if plot is not None:
-        _require_matplotlib()
+        require_matplotlib()
     finder = _load_finder(weights, threshold, quiet)
     masking = None if mask is None else RegionMask(mask).fit([])
-    _say(f"reading {counts}", quiet)
+    say(f"reading {counts}", quiet)
     skymap = _read_counts(counts, energy_edges, nside, event_type)
     if masking is not None:
         skymap = masking.transform(skymap)
@@ -99,14 +102,14 @@ def find(
         _attach(skymap, "exposure", read_exposure(exposure, skymap))
     catalogue = finder.predict(skymap)
     catalogue.meta |= {"input": str(counts), "weights": str(weights), "astrolearn": version("astrolearn")}
-    _say("writing files", quiet)
+    say("writing files", quiet)
     written = write_outputs([
-        (output, lambda path: _write_table(catalogue, path)),
+        (output, lambda path: _write_catalogue(catalogue, path)),
         (regions, lambda path: to_regions(catalogue).write(path, format=_REGIONS[path.suffix])),
         (plot, lambda path: save_figure(plot_sky(skymap, catalogue), path)),
     ], overwrite=overwrite)
     if not quiet:
-        print(_strongest(catalogue), _list_of(written), sep="\n")
+        print(_strongest(catalogue), list_of(written), sep="\n")
     return catalogue
 
 
@@ -214,29 +217,29 @@ def demo(out="astrolearn-demo", *, seed=1, weights="fermi-lat", nside=256, overw
         raise FileExistsError(f"the folder {out} is not empty: give another with --out, or --overwrite")
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out} is a file, not a folder")
-    _require_matplotlib()
+    require_matplotlib()
     finder = _load_finder(weights, None, quiet)
-    _say("simulating ten years of the Fermi-LAT sky", quiet)
+    say("simulating ten years of the Fermi-LAT sky", quiet)
     simulator = LATSkySimulator(nside=nside, verbose=finder.verbose)
     skymap, = simulator.sample(random_state=seed)
-    _say("looking for sources", quiet)
+    say("looking for sources", quiet)
     catalogue = finder.predict(skymap)
     catalogue.meta |= {"seed": seed, "weights": str(weights), "astrolearn": version("astrolearn")}
     truth = skymap.sources[skymap.sources["significance"] >= finder.min_significance]
     parts = {name: recover(catalogue, truth, finder.match_radius, min_latitude=latitude)
              for name, latitude in (("whole sky", 0), ("|b| > 20 deg", 20))}
     limit = parts["whole sky"].complete_above
-    _say("drawing the sky", quiet)
+    say("drawing the sky", quiet)
     figure = plot_sky(skymap, catalogue, truth, min_flux=limit if limit > 0 else None, radius=finder.match_radius,
                       title="Simulated Fermi-LAT sky: ten years, FRONT photons of 0.3 GeV to 1 TeV")
     out.mkdir(parents=True, exist_ok=True)
     written = write_outputs([
-        (out / "sources.ecsv", lambda path: _write_table(catalogue, path)),
+        (out / "sources.ecsv", lambda path: _write_catalogue(catalogue, path)),
         (out / "sources.reg", lambda path: to_regions(catalogue).write(path, format="ds9")),
         (out / "sky.png", lambda path: save_figure(figure, path)),
     ], overwrite=overwrite)
     if not quiet:
-        print(_recovered(parts), _list_of(written), sep="\n\n")
+        print(_recovered(parts), list_of(written), sep="\n\n")
     return catalogue, skymap
 
 
@@ -273,42 +276,18 @@ def _share(share, number):
 
 def _load_finder(weights, threshold, quiet):
     """The finder of shipped weights, or of a file."""
-    path = Path(weights)
-    from_file = path.suffix == ".safetensors" or path.is_file()
-    finder = PointSourceFinder.load(path) if from_file else PointSourceFinder.from_pretrained(str(weights))
-    finder.set_params(verbose=int(_is_watched(quiet)))
+    finder = load_weights(PointSourceFinder, weights, quiet)
     return finder if threshold is None else finder.set_params(threshold=threshold)
 
 
-def _write_table(catalogue, path):
+def _write_catalogue(catalogue, path):
     """Write a catalogue as ECSV or FITS."""
     catalogue = catalogue.copy(copy_data=False)
     if len(catalogue) == 0:  # astropy cannot read an ECSV file of no rows whose columns have two dimensions
         for name in ("bin_counts", "bin_counts_error", "bin_flux", "bin_flux_error"):
             if name in catalogue.colnames:
                 catalogue[name] = catalogue[name].reshape(0)
-    if path.suffix == ".fits":
-        catalogue.meta = {_FITS_KEYWORDS.get(key, key.upper()): value for key, value in catalogue.meta.items()}
-    catalogue.write(path, format=_TABLES[path.suffix])
-
-
-def _list_of(written):
-    return f"Written: {', '.join(map(str, written))}"
-
-
-def _require_matplotlib():
-    if find_spec("matplotlib") is None:
-        raise ValueError('pictures need matplotlib: pip install "astrolearn[plot]"')
-
-
-def _is_watched(quiet):
-    """Whether to show progress: not if asked to be quiet, nor in a log file."""
-    return not quiet and sys.stderr.isatty()
-
-
-def _say(text, quiet):
-    if _is_watched(quiet):
-        print(f"{text} ...", file=sys.stderr)
+    write_table(catalogue, path)
 
 
 # SkyMap has attributes where images have entries in meta
