@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks [fermi [--only NAME ...] | simulator]``."""
+"""Command line: ``python -m benchmarks [simulator | fermi | emri] [--only NAME ...]``."""
 
 import argparse
 import os
@@ -21,7 +21,13 @@ def _simulator(options):
     run(options.data)
 
 
-SUITES = {"simulator": _simulator, "fermi": _fermi}
+def _emri(options):
+    from benchmarks.emri.run import run
+
+    run(options)
+
+
+SUITES = {"simulator": _simulator, "fermi": _fermi, "emri": _emri}
 
 
 def main():
@@ -31,7 +37,8 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="NAME", help="run these benchmarks of the suite only")
     parser.add_argument("--weights", help="weight file to measure instead of the shipped one")
     parser.add_argument("--data", default=_DATA, help="folder of the real data (environment: ASTROLEARN_DATA)")
-    parser.add_argument("--skies", type=int, help="simulated skies per benchmark, instead of each one's own number")
+    parser.add_argument("--skies", type=int, help="simulated skies or signals, instead of each one's own number")
+    parser.add_argument("--cache", default=ROOT / "benchmarks" / "cache", help="folder of the trained peers")
     start = time.perf_counter()
     options = parser.parse_args()
     for name, suite in SUITES.items():

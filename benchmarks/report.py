@@ -8,10 +8,10 @@ import matplotlib
 import numpy as np
 from cycler import cycler
 
-__all__ = ["ROOT", "Report", "with_error"]
+__all__ = ["RESULTS", "ROOT", "Report", "read_results", "with_error", "write_card"]
 
 ROOT = Path(__file__).parent.parent
-_PAGES, _FIGURES, _RESULTS = (
+_PAGES, _FIGURES, RESULTS = (
     ROOT / "docs" / "benchmarks",
     ROOT / "docs" / "_static" / "benchmarks",
     ROOT / "benchmarks" / "results",
@@ -91,7 +91,7 @@ class Report:
         weights : dict
             ``name`` and ``sha256`` of the weights that were measured.
         """
-        for folder in (_PAGES, _FIGURES, _RESULTS):
+        for folder in (_PAGES, _FIGURES, RESULTS):
             folder.mkdir(parents=True, exist_ok=True)
         header = f"*{self.measured} Weights: {weights['name']}, SHA-256* ``{weights['sha256'][:12]}``."
         title = [f".. _benchmark-{self.name}:", "", self.title, "=" * len(self.title)]
@@ -99,7 +99,42 @@ class Report:
         for name, figure in self._figures.items():
             figure.savefig(_FIGURES / f"{name}.png", dpi=110, bbox_inches="tight")
         content = {"benchmark": self.name, "measured": self.measured, "weights": weights, "numbers": self.numbers}
-        (_RESULTS / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=_plain) + "\n")
+        (RESULTS / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=_plain) + "\n")
+
+
+def read_results(pages, folder):
+    """
+    The numbers of several benchmarks that measured one and the same weight file.
+
+    Parameters
+    ----------
+    pages : sequence of str
+        Names of the benchmarks.
+    folder : Path
+        Of the results.
+
+    Returns
+    -------
+    sha256 : str
+        Of the weight file.
+    numbers : dict of str to dict
+
+    Raises
+    ------
+    ValueError
+        If the results belong to different weight files.
+    """
+    results = {name: json.loads((folder / f"{name}.json").read_text()) for name in pages}
+    files = {r["weights"]["sha256"] for r in results.values()}
+    if len(files) > 1:
+        raise ValueError(f"{folder} holds results of {len(files)} weight files: run all benchmarks again")
+    return files.pop(), {name: r["numbers"] for name, r in results.items()}
+
+
+def write_card(path, sha256, scores, baselines):
+    """Write what `astrolearn.core.weights.ship_measured` puts beside the weights."""
+    path.write_text(json.dumps({"sha256": sha256, "scores": scores, "baselines": baselines}, indent=1) + "\n")
+    return path
 
 
 def _plain(value):

@@ -24,7 +24,15 @@ from safetensors.numpy import save_file
 from astrolearn import __version__
 from astrolearn.core.tables import atomic_write
 
-__all__ = ["find_pretrained", "list_pretrained", "load_estimator", "read_card", "release", "save_estimator"]
+__all__ = [
+    "find_pretrained",
+    "list_pretrained",
+    "load_estimator",
+    "read_card",
+    "release",
+    "save_estimator",
+    "ship_measured",
+]
 
 _FORMAT = 1
 _KEY = "astrolearn"
@@ -247,6 +255,41 @@ def release(estimator, name, number, *, folder=_FOLDER, **card):
     card["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     text = json.dumps({key: card[key] for key in sorted(card)}, indent=2) + "\n"
     atomic_write(lambda partial: partial.write_text(text, encoding="utf-8"), path.with_suffix(".json"))
+    return path
+
+
+def ship_measured(estimator, weights, name, number, results, *, folder=_FOLDER, **card):
+    """
+    Put a trained estimator among the weights that come with the package, with a card of what was measured on its file.
+
+    Parameters
+    ----------
+    estimator : type
+        The class of the estimator.
+    weights : path-like
+        File that ``save`` wrote.
+    name, number, folder, **card
+        See `release`.
+    results : path-like
+        JSON file with the ``sha256`` of the file that was measured, ``scores`` and ``baselines``.
+
+    Returns
+    -------
+    path : `pathlib.Path`
+        The shipped file.
+
+    Raises
+    ------
+    ValueError
+        If the results were measured on another file.
+    """
+    measured = json.loads(Path(results).read_text())
+    if hashlib.sha256(Path(weights).read_bytes()).hexdigest() != measured["sha256"]:
+        raise ValueError(f"{results} was not measured on {weights}: run the benchmarks on it")
+    card |= {"scores": measured["scores"], "baselines": measured["baselines"]}
+    path = release(estimator.load(weights), name, number, folder=folder, **card)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != measured["sha256"]:
+        raise ValueError(f"{path} is not the file that was measured")
     return path
 
 

@@ -10,7 +10,7 @@ equation 29), so that n and x at one time fix the whole comb.
 So, for each of the strongest tracks: the spectrogram is straightened along it, each frequency following the track in
 proportion, and summed over time, with small drifts for lines that do not follow in proportion. In the resulting spectra
 the combs of all n and x are summed, and the surroundings of the teeth of the best combs are cut out: nine harmonics,
-with 32 bins on either side for the sidebands, in total power and in the polarisation of the track.
+with 16 bins on either side for the sidebands, in total power and in the polarisation of the track.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ __all__ = ["N_SCALARS", "PATCH_SHAPE", "candidates"]
 N_TRACKS = 32
 N_COMBS = 2  # of each track
 _HARMONICS = torch.arange(-3, 6)  # relative to that of the track
-_SIDE = 32  # bins on either side of a tooth
+_SIDE = 16  # bins on either side of a tooth
 _ORDERS = torch.arange(1, 6)  # which harmonic the track may be
 _ADVANCES = torch.linspace(0, 1.4, 150)  # of the periapsis, x
 _DRIFTS = torch.arange(-48, 49, 4)  # bins that a line may drift against the track over the data
@@ -47,7 +47,7 @@ def candidates(x, detector, sample_interval):
 
     Returns
     -------
-    patches : `numpy.ndarray`, float16 (64, 2, 9, 65)
+    patches : `numpy.ndarray`, float16 (64, 2, 9, 33)
         Two combs of each of 32 tracks: power (total; in the track's polarisation) around the teeth, in standard
         deviations of noise.
     scalars : `numpy.ndarray`, float32 (64, 11)
@@ -89,20 +89,25 @@ def _straightened(sums, tracks):
     middle = tracks.middle[:, None].float()
     grid = torch.arange(n_bins, dtype=torch.float32)
 
+    packed = sums.flatten(1).T.contiguous()  # the four parameters of a line side by side: one look-up for all
+
     def look_up(bins, slopes):
         inside = (bins >= 0) & (bins < n_bins) & (slopes < n_slopes)
         block = torch.arange(sums.shape[1])[None, :, None]
         where = (block * n_slopes + slopes.clamp(0, n_slopes - 1)) * n_bins + bins.clamp(0, n_bins - 1)
-        return torch.stack([stokes.reshape(-1)[where] * inside for stokes in sums])
+        return packed[where] * inside[..., None]  # (n, n_blocks, n_positions, 4)
 
     # a frequency g in the middle of the data is g times the track's relative growth at other times
     bins = ((tracks.bins / middle)[:, :, None] * grid + 0.5).long()
     slopes = ((tracks.slopes / middle)[:, :, None] * grid + 0.5).long()
     along = look_up(bins, slopes)
-    own = look_up(tracks.bins[:, :, None], tracks.slopes[:, :, None])[..., 0].sum(dim=-1)
+    own = look_up(tracks.bins[:, :, None], tracks.slopes[:, :, None]).sum(dim=(1, 2)).T
     direction = own[1:] / own[1:].norm(dim=0).clamp(min=1e-9)
-    polarized = 0.5 * (along[0] + (direction[:, :, None, None] * along[1:]).sum(dim=0))
-    maps = torch.stack([along[0] / 2**0.5, polarized], dim=1)
+    # total power, and power in the track's polarisation, both of unit variance
+    total = torch.tensor([0.5**0.5, 0, 0, 0]).expand(len(middle), 4)
+    polarized = torch.cat([torch.full((len(middle), 1), 0.5), 0.5 * direction.T], dim=1)
+    maps = torch.stack([total, polarized], dim=1) @ along.flatten(1, 2).transpose(1, 2)
+    maps = maps.view(len(middle), 2, sums.shape[1], n_bins)
 
     n_blocks = maps.shape[2]
     reach = int(_DRIFTS.max()) // 2 + 2

@@ -99,6 +99,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         "n_draws": [Interval(Integral, 1, None, closed="left")],
         "n_noise": [Interval(Integral, 1, None, closed="left")],
     }
+    _mixed_precision = True
     _fitted_names = ("classes_", "n_samples_", "noise_scores_", "calibration_")
 
     def __init__(
@@ -226,10 +227,6 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
     @property
     def _shortest(self):
         return SEARCH.frame if self.architecture == "tracks" else _ZHANG_SHORTEST
-
-    @property
-    def _mixed_precision(self):
-        return self.architecture == "zhang2022"
 
     def _start(self, n_samples):
         self.n_samples_ = n_samples // 2 * 2 if self.architecture == "tracks" else n_samples

@@ -27,7 +27,7 @@ class TrackSetNetwork(nn.Module):
     def __init__(self, n_channels=12, n_hidden=48):
         super().__init__()
         _, n_harmonics, n_bins = PATCH_SHAPE
-        self.first = nn.Conv2d(2, n_channels, (3, 5), padding=(1, 2))
+        self.first = nn.Conv2d(2, n_channels, (3, 5), padding=(1, 2), stride=(1, 2))
         self.second = nn.Conv2d(n_channels, n_channels, (3, 5), padding=(1, 2), stride=(1, 2))
         self.scale = nn.BatchNorm1d(N_SCALARS, affine=False)
         self.candidate = nn.Sequential(
@@ -39,7 +39,7 @@ class TrackSetNetwork(nn.Module):
         self.tooth = n_bins // 2
 
     def forward(self, patches, scalars):
-        """Logits (n,) of patches (n, n_candidates, 2, 9, 65) and scalars (n, n_candidates, 11)."""
+        """Logits (n,) of patches (n, n_candidates, 2, 9, 33) and scalars (n, n_candidates, 11)."""
         n, n_candidates = scalars.shape[:2]
         patches = patches.float().flatten(0, 1) / 4  # in standard deviations of noise: of order one
         maps = torch.relu(self.second(torch.relu(self.first(patches))))

@@ -10,7 +10,6 @@ Run ``python -m astrolearn.recipes.fermi_lat --out FOLDER [--diffuse gll_iem_v07
 """
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from skorch.callbacks import Callback
 
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import atomic_write
-from astrolearn.core.weights import release
+from astrolearn.core.weights import ship_measured
 from astrolearn.sources.fermi import DiffusePerturbation, GalacticTemplate, LATSkySimulator
 from astrolearn.sources.finder import PointSourceFinder
 
@@ -242,26 +241,20 @@ def ship(weights, number, results, git_revision):
     ValueError
         If the results were measured on another file.
     """
-    measured = json.loads(Path(results).read_text())
-    if hashlib.sha256(Path(weights).read_bytes()).hexdigest() != measured["sha256"]:
-        raise ValueError(f"{results} was not measured on {weights}: run the benchmarks on it")
     made = json.loads(Path(weights).with_name("training.json").read_text())
-    path = release(
-        PointSourceFinder.load(weights),
+    return ship_measured(
+        PointSourceFinder,
+        weights,
         "fermi-lat",
         number,
+        results,
         recipe=__name__,
         seed=made["seed"],
         data=f"simulations only: {made['n_maps']} maps of astrolearn.sources.fermi with the Galactic diffuse template "
         f"{made['diffuse']}, perturbed",
         git_revision=git_revision,
         trained_on="simulated Fermi-LAT skies, 0.3 GeV to 2 TeV, nside 128 to 512 and images",
-        scores=measured["scores"],
-        baselines=measured["baselines"],
     )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != measured["sha256"]:
-        raise ValueError(f"{path} is not the file that was measured")
-    return path
 
 
 def main():

@@ -4,18 +4,16 @@
 puts beside the weights. It refuses results that were not all measured on one and the same file.
 """
 
-import json
-
+from benchmarks import report
 from benchmarks.fermi.finders import FINDER, TS_MAP
-from benchmarks.report import ROOT, with_error
+from benchmarks.report import RESULTS, read_results, with_error
 
 __all__ = ["write_card"]
 
-_RESULTS = ROOT / "benchmarks" / "results"
 _PAGES = ("real-2-20", "real-50", "fluxes", "calibration", "speed")
 
 
-def write_card(folder=_RESULTS):
+def write_card(folder=RESULTS):
     """
     Write ``card.json`` with ``sha256``, ``scores`` and ``baselines``.
 
@@ -33,17 +31,10 @@ def write_card(folder=_RESULTS):
     ValueError
         If the results belong to different weight files.
     """
-    results = {name: json.loads((folder / f"{name}.json").read_text()) for name in _PAGES}
-    files = {r["weights"]["sha256"] for r in results.values()}
-    if len(files) > 1:
-        raise ValueError(f"{folder} holds results of {len(files)} weight files: run all benchmarks again")
-    numbers = {name: r["numbers"] for name, r in results.items()}
-    card = {"sha256": files.pop(), "scores": _scores(numbers, FINDER), "baselines": _scores(numbers, TS_MAP)}
-    card["scores"] |= _only_finder(numbers)
-    card["baselines"] = {f"{name} ({TS_MAP})": value for name, value in card["baselines"].items()}
-    path = folder / "card.json"
-    path.write_text(json.dumps(card, indent=1) + "\n")
-    return path
+    sha256, numbers = read_results(_PAGES, folder)
+    scores = _scores(numbers, FINDER) | _only_finder(numbers)
+    baselines = {f"{name} ({TS_MAP})": value for name, value in _scores(numbers, TS_MAP).items()}
+    return report.write_card(folder / "card.json", sha256, scores, baselines)
 
 
 def _scores(numbers, finder):

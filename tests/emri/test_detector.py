@@ -31,7 +31,8 @@ SERIES = np.concatenate([noise(2, 2), noise(3, 2) + SIGNALS[:2]])
 
 
 def make_detector(**parameters):
-    return EMRIDetector(**{"max_epochs": 2, "batch_size": 4, "n_noise": 12, "false_alarm_probability": 0.1} | parameters)
+    small = {"max_epochs": 2, "batch_size": 4, "n_noise": 12, "false_alarm_probability": 0.1}
+    return EMRIDetector(**small | parameters)
 
 
 def series(x, interval=30 * u.s):

@@ -126,7 +126,8 @@ def test_time_series_and_gaps():
 
 def test_bad_input():
     strain = np.zeros((1, 2, 4096))
-    series = TimeSeries(time_start=Time("2027-01-01"), time_delta=60 * u.s, data={"I": strain[0, 0], "II": strain[0, 1]})
+    data = {"I": strain[0, 0], "II": strain[0, 1]}
+    series = TimeSeries(time_start=Time("2027-01-01"), time_delta=60 * u.s, data=data)
     with pytest.raises(ValueError, match="sampled every 60 s .*but every 30 s"):
         Whitener().transform([series])
     with pytest.raises(ValueError, match="two columns beside its time"):

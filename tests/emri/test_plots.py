@@ -14,7 +14,7 @@ def test_spectrogram_marks_the_track():
     rng = np.random.default_rng(0)
     turn = np.exp(-4j * np.pi * time / (3.65 * 86400))
     z = 0.3 * np.exp(2j * np.pi * 6e-3 * time) * turn
-    figure = plot_spectrogram(rng.normal(size=(2, n)) + [z.real, z.imag])
+    figure = plot_spectrogram(rng.normal(size=(2, n)) + np.stack([z.real, z.imag]))
     axes = figure.axes[0]
     assert axes.get_xlabel() == "time (d)"
     assert axes.get_xlim() == pytest.approx((0, n * 30 / 86400))

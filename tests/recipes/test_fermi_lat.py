@@ -26,9 +26,9 @@ def test_training_saves_every_epoch_and_the_finder(tmp_path, monkeypatch):
 
 def test_only_what_was_measured_is_shipped(tmp_path, monkeypatch):
     def release_here(*args, **card):
-        return weights.release(*args, folder=tmp_path, **card)
+        return weights.ship_measured(*args, folder=tmp_path, **card)
 
-    monkeypatch.setattr(fermi_lat, "release", release_here)
+    monkeypatch.setattr(fermi_lat, "ship_measured", release_here)
     path = tmp_path / "finder.safetensors"
     PointSourceFinder(width=4, max_epochs=1, batch_size=4, random_state=0).fit(toy_sky(0)).save(path)
     (tmp_path / "training.json").write_text('{"seed": 3, "n_maps": 1, "diffuse": "some_model.fits"}')

@@ -1,0 +1,111 @@
+"""How ``tianqin-3month`` was trained: on simulated signals in Gaussian noise.
+
+Ten thousand analytic-kludge signals of the wide prior of `EMRIPopulation`, three months at 30 s, with signal-to-noise
+ratios from 12 to 50: stronger ones teach nothing, weaker ones cannot be found. Eight thousand are each put into two
+draws of noise, beside as many series without a signal, and the others calibrate the probability. The false-alarm
+probabilities come from 10,000 further series of noise.
+
+Run ``python -m astrolearn.recipes.tianqin_3month --out FOLDER``: about an hour on two cores.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from astrolearn.core.weights import ship_measured
+from astrolearn.emri.detector import EMRIDetector
+from astrolearn.emri.population import EMRIPopulation
+
+__all__ = ["ship", "train", "training_population"]
+
+SEED = 30
+PARAMETERS = {"n_signals": 10000, "n_draws": 2, "n_noise": 10000, "max_epochs": 12}
+
+
+def training_population():
+    """The population of the training signals."""
+    return EMRIPopulation(snr=(12, 50))
+
+
+def train(out, *, seed=SEED, n_jobs=None, **parameters):
+    """
+    Train the detector.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder for the result ``detector.safetensors`` and what it was trained with, ``training.json``.
+    seed : int, optional
+        Of everything.
+    n_jobs : int or None, optional
+        Processes that simulate and prepare series.
+    **parameters
+        Of `EMRIDetector`, instead of those of the recipe.
+
+    Returns
+    -------
+    EMRIDetector
+        Fitted.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    parameters = PARAMETERS | parameters
+    detector = EMRIDetector(random_state=seed, verbose=1, n_jobs=n_jobs, **parameters)
+    detector.fit(training_population()).set_params(verbose=0, n_jobs=None)
+    detector.save(out / "detector.safetensors", overwrite=True)
+    (out / "training.json").write_text(json.dumps({"seed": seed} | parameters) + "\n")
+    return detector
+
+
+def ship(weights, number, results, git_revision):
+    """
+    Put a trained detector among the weights that come with the package, with a card of what was measured on it.
+
+    Parameters
+    ----------
+    weights : path-like
+        ``detector.safetensors`` of `train`, with ``training.json`` beside it.
+    number : int
+        The shipped file is ``tianqin-3month-<number>``; a number is never used again.
+    results : path-like
+        JSON file with the ``sha256`` of the file that was measured, ``scores`` and ``baselines``.
+    git_revision : str
+        Of the code that trained it.
+
+    Returns
+    -------
+    `pathlib.Path`
+        The shipped file.
+
+    Raises
+    ------
+    ValueError
+        If the results were measured on another file.
+    """
+    made = json.loads(Path(weights).with_name("training.json").read_text())
+    return ship_measured(
+        EMRIDetector,
+        weights,
+        "tianqin-3month",
+        number,
+        results,
+        recipe=__name__,
+        seed=made["seed"],
+        data=f"simulations only: {made['n_signals']} analytic-kludge signals of SNR 12 to 50 in {made['n_draws']} "
+        "draws of Gaussian noise each",
+        git_revision=git_revision,
+        trained_on="simulated three-month series of TianQin every 30 s, whitened",
+    )
+
+
+def main():
+    """Command line of the recipe."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", required=True, help="folder for the fitted detector")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that simulate and prepare series")
+    arguments = parser.parse_args()
+    train(arguments.out, n_jobs=arguments.jobs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Benchmarks of waveforms and detection of extreme-mass-ratio inspirals."""

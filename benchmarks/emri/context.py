@@ -1,0 +1,174 @@
+"""The detectors that are compared, and the scores of all of them on the same series."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from astropy.table import vstack
+
+from astrolearn import EMRIDetector
+from astrolearn.core.parallel import map_batches
+from astrolearn.core.progress import progress
+from astrolearn.core.weights import find_pretrained
+from astrolearn.emri import track_statistic
+from benchmarks.emri.peers import PEERS, train_peer
+
+__all__ = ["TRACKS", "Context", "binomial", "thresholds"]
+
+TRACKS = "tracks (default)"
+NAMES = {
+    TRACKS: "EMRIDetector, tracks (default)",
+    "zhang2022": "EMRIDetector, zhang2022",
+    "spectrogram": "plain CNN on the spectrogram",
+    "smooth": "smooth track (no training)",
+    "viterbi": "Viterbi track (no training)",
+}
+_N_SAMPLES = 262144
+
+
+@dataclass
+class Context:
+    """
+    What the benchmarks share.
+
+    Attributes
+    ----------
+    detector : EMRIDetector
+        The one that is measured.
+    weights : dict
+        Its name and SHA-256.
+    data : path-like
+        Folder of the real data and reference waveforms.
+    cache : `pathlib.Path`
+        Folder in which the trained peers are kept: they are too large to be shipped.
+    n_noise, n_signals : int
+        Size of the test sets.
+    """
+
+    detector: EMRIDetector
+    weights: dict
+    data: Path
+    cache: Path
+    n_noise: int = 5000
+    n_signals: int = 500
+    _peers: dict = field(default_factory=dict)
+    _noise: dict = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, weights, data, cache, skies=None):
+        """Context of a weight file, or of the shipped one."""
+        path = Path(weights) if weights else Path(find_pretrained("tianqin-3month"))
+        named = {"name": path.stem, "sha256": sha256(path.read_bytes()).hexdigest()}
+        sizes = {} if skies is None else {"n_noise": 10 * skies, "n_signals": skies}
+        return cls(EMRIDetector.load(path), named, data, Path(cache), **sizes)
+
+    def detectors(self):
+        """Trained scorers by name: functions from (n, 2, n_samples) to scores (n,)."""
+        if not self._peers:
+            self._peers = {TRACKS: self.detector} | {name: train_peer(name, self.cache) for name in PEERS}
+        return self._peers
+
+    def scores(self, series, total, description):
+        """
+        Scores of all methods on the same series.
+
+        Parameters
+        ----------
+        series : iterable of `numpy.ndarray`, float32 (2, n_samples)
+            Whitened.
+        total : int
+            How many.
+        description : str
+            What they are, shown beside the progress.
+
+        Returns
+        -------
+        scores : dict of str to `numpy.ndarray`, shape (total,)
+        """
+        score = partial(_score, self.detectors())
+        rows = list(progress(map_batches(score, series, -1), description, total=total))
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+    def noise(self, seed):
+        """Scores of pure noise; those of one seed are computed once."""
+        if seed not in self._noise:
+            self._noise[seed] = self._noise_of(seed)
+        return self._noise[seed]
+
+    def _noise_of(self, seed):
+        seeds = np.random.default_rng(seed).integers(2**63, size=self.n_noise)
+        series = (white_noise(one) for one in seeds)
+        return self.scores(series, self.n_noise, "noise")
+
+    def signals(self, population, snrs, seed, n=None):
+        """
+        Scores of the same signals at several signal-to-noise ratios, each in its own noise.
+
+        Parameters
+        ----------
+        population : EMRIPopulation
+            Of any SNR.
+        snrs : sequence of float or None
+            Wanted ratios; None is that which the population gives.
+        seed : int
+            Of signals and noise.
+        n : int, optional
+            Number of signals. Default: ``n_signals``.
+
+        Returns
+        -------
+        scores : dict of float to dict of str to `numpy.ndarray`
+        parameters : `~astropy.table.Table`
+            Of the signals.
+        """
+        n = n or self.n_signals
+        rng = np.random.default_rng(seed)
+        tables = []
+
+        def series():
+            for batch in population.stream(n, seed, n_jobs=1):
+                signals = np.asarray(batch["signal"])
+                batch.remove_column("signal")
+                tables.append(batch)
+                for signal, own in zip(signals, batch["snr"], strict=True):
+                    for snr in snrs:
+                        factor = 1.0 if snr is None else snr / own
+                        yield white_noise(int(rng.integers(2**63))) + np.float32(factor) * signal
+
+        scores = self.scores(series(), n * len(snrs), "signals")
+        by_snr = {snr: {name: values[i :: len(snrs)] for name, values in scores.items()} for i, snr in enumerate(snrs)}
+        return by_snr, vstack(tables)
+
+
+def white_noise(seed):
+    """Series of two channels of noise."""
+    return np.random.default_rng(seed).standard_normal((2, _N_SAMPLES), dtype=np.float32)
+
+
+def _score(detectors, x):
+    torch.set_num_threads(1)
+    scores = {name: float(detector.decision_function(x[None])[0]) for name, detector in detectors.items()}
+    return scores | {method: float(track_statistic(x[None], method)[0]) for method in ("smooth", "viterbi")}
+
+
+def thresholds(noise, false_alarm=0.01):
+    """Score that the given share of noise exceeds, and the error of that share's threshold from 200 resamplings."""
+    rng = np.random.default_rng(0)
+    values = {}
+    for name, scores in noise.items():
+        resampled = [np.quantile(rng.choice(scores, len(scores)), 1 - false_alarm) for _ in range(200)]
+        values[name] = np.quantile(scores, 1 - false_alarm), np.array(resampled)
+    return values
+
+
+def binomial(scores, threshold, resampled):
+    """Share of scores above a threshold, with the binomial error and that of the threshold in quadrature."""
+    share = np.mean(scores > threshold)
+    # Wilson's interval has a width where none or all are found
+    n = len(scores)
+    spread = np.sqrt(share * (1 - share) / n + 1 / (4 * n * n)) / (1 + 1 / n)
+    moved = np.std([np.mean(scores > value) for value in resampled])
+    return share, np.hypot(spread, moved)
