@@ -43,12 +43,16 @@ def plot_spectrogram(x, *, sample_interval=30 * u.s, detector="tianqin", n_track
     axes = figure.subplots()
     frames = LineSearch(rate_step=np.inf)
     power = frames.stokes(circular_series(torch.nan_to_num(x), detector, interval))[0, 0].T.numpy() / 2 + 1
-    # a line is one or two bins wide: the largest of four bins is drawn, so that it survives the pixels of the picture
-    power = power[: len(power) // 4 * 4].reshape(-1, 4, power.shape[1]).max(axis=1)
+    # means over two days raise lines above the noise; of four bins the largest is drawn, so that lines, one or two
+    # bins wide, survive the pixels of the picture
+    n_bins, n_frames = power.shape
+    together = min(3, n_frames)
+    power = power[:, : n_frames // together * together].reshape(n_bins, -1, together).mean(axis=2)
+    power = power.reshape(n_bins // 4, 4, -1).max(axis=1)
     days = x.shape[1] * interval / 86400
     top = 0.5e3 / interval
     picture = axes.imshow(
-        power, origin="lower", aspect="auto", extent=(0, days, 0, top), cmap="cividis", vmin=1, vmax=8,
+        power, origin="lower", aspect="auto", extent=(0, days, 0, top), cmap="cividis", vmin=1, vmax=5,
         interpolation="nearest",
     )
     figure.colorbar(picture, ax=axes, label="power / mean power of noise", extend="max")

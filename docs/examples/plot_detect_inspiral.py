@@ -7,7 +7,7 @@ and LISA, its strain in the noise, and its detection.
 """
 
 # %%
-# Ten solar masses spiral into a million, 0.9 Gpc away. The orbit is eccentric, so the wave has many harmonics; each is
+# Ten solar masses spiral into a million, 0.45 Gpc away. The orbit is eccentric, so the wave has many harmonics; each is
 # drawn out over the frequencies that it sweeps.
 import astropy.units as u
 import matplotlib.pyplot as plt
@@ -23,11 +23,11 @@ source = QTable({
     "mass_1": [1e6] * u.Msun, "mass_2": [10] * u.Msun, "spin": [0.6], "p0": [8.4], "e0": [0.25],
     "inclination": [0.5] * u.rad, "gamma0": [0.7] * u.rad, "phase0": [0.1] * u.rad, "alpha0": [0.3] * u.rad,
     "theta_S": [75] * u.deg, "phi_S": [110] * u.deg, "theta_K": [45] * u.deg, "phi_K": [30] * u.deg,
-    "distance": [0.9] * u.Gpc,
+    "distance": [0.45] * u.Gpc,
 })
 h_plus, h_cross = analytic_kludge(source)
 figure = plt.figure(figsize=(7, 4.5), layout="constrained")
-plot_sensitivity(h_plus[0], h_cross[0], label="an inspiral at 0.9 Gpc", figure=figure)
+plot_sensitivity(h_plus[0], h_cross[0], label="an inspiral at 0.45 Gpc", figure=figure)
 plt.show()
 
 # %%

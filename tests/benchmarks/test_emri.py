@@ -1,0 +1,39 @@
+"""The benchmarks' statistics of detections, on scores whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("few", reason="the benchmarks of inspirals need the extra bench")
+
+from benchmarks.emri.context import binomial, thresholds
+from benchmarks.emri.peers import PEERS, SpectrogramNetwork
+
+
+def test_threshold_and_its_error():
+    rng = np.random.default_rng(0)
+    limits = thresholds({"normal": rng.normal(size=20000)})
+    threshold, resampled = limits["normal"]
+    assert threshold == pytest.approx(2.326, abs=0.08)
+    # sqrt(p (1 - p) / n) / density
+    assert resampled.std() == pytest.approx(np.sqrt(0.01 * 0.99 / 20000) / 0.0267, rel=0.3)
+
+
+def test_true_alarms_have_both_errors():
+    scores = np.repeat([0.0, 1.0], [100, 300])
+    share, error = binomial(scores, 0.5, np.array([0.4, 0.6]))
+    assert share == 0.75
+    assert error == pytest.approx(np.sqrt(0.75 * 0.25 / 400), rel=0.02)
+    _, with_threshold = binomial(np.linspace(0, 1, 400), 0.5, np.array([0.4, 0.6]))
+    assert with_threshold == pytest.approx(np.hypot(0.025, 0.1), rel=0.05)
+    share, error = binomial(np.ones(500), 0.5, np.array([0.4, 0.6]))
+    assert share == 1
+    assert 0 < error < 0.003
+
+
+def test_plain_network_on_the_spectrogram():
+    network = SpectrogramNetwork(4)
+    logits = network(torch.randn(2, 2, 2**15))
+    assert logits.shape == (2,)
+    assert torch.isfinite(logits).all()
+    assert set(PEERS) == {"zhang2022", "spectrogram"}
