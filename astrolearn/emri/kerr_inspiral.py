@@ -22,7 +22,8 @@ from astrolearn.emri.kerr import (
 __all__ = ["kerr_start", "kerr_track"]
 
 _MARGIN = 0.05  # the orbit ends when the turning points r2 and r3, which meet at the separatrix, are this close
-_SLOWEST = 64 / 5 / 4  # p3 |dp/dt|: a quarter of that of a circular Newtonian orbit
+_SLOWEST = 0.25  # of the Newtonian dp/dt: fluxes that shrink an orbit more slowly than that have failed
+_CIRCULAR = 1e-4  # eccentricity of what is called circular: the constants of motion are 0 / 0 at zero
 
 
 def fluxes(a, p, e, x):
@@ -69,10 +70,9 @@ def fluxes(a, p, e, x):
         return d_energy, d_momentum, d_carter
 
     d_energy, d_momentum, d_carter = series(e)
-    nearly_circular = np.full_like(e, 1e-5)  # the constants of motion are 0 / 0 at e = 0
     circular = series(0 * e)
     # a circular orbit stays circular if its radial potential stays zero where it touches zero
-    energy0, momentum0, _ = constants_of_motion(a, p, nearly_circular, x)
+    energy0, momentum0, _ = constants_of_motion(a, p, np.full_like(e, _CIRCULAR), x)
     sum_ = energy0 * (p * p + a * a) - a * momentum0
     difference = momentum0 - a * energy0
     delta = p * p - 2 * p + a * a
@@ -117,7 +117,9 @@ def _to_go(a, scale):
     """How far an orbit is from its end: the separatrix, or where fluxes of this order no longer make it shrink."""
 
     def to_go(state, rate):
-        return np.minimum(separation(a, state) / _MARGIN - 1, -rate[0] / scale / _SLOWEST * state[0] ** 3 - 1)
+        p, e, _ = state
+        newtonian = scale * 64 / 5 * p**-3 * (1 - e * e) ** 1.5 * (1 + 7 / 8 * e * e)  # Peters (1964)
+        return np.minimum(separation(a, state) / _MARGIN - 1, -rate[0] / newtonian / _SLOWEST - 1)
 
     return to_go
 
@@ -163,18 +165,18 @@ def kerr_track(inspirals, time):
         With nu the radial frequency and the rates omega_r, omega_theta - omega_r, omega_phi - omega_theta. It ends
         just before the separatrix.
     """
-    a, mass = inspirals.spin, inspirals.mass_1
+    a, mass, e0 = inspirals.spin, inspirals.mass_1, np.maximum(inspirals.e0, _CIRCULAR)
     cosine = np.cos(inspirals.inclination)
     with np.errstate(invalid="ignore", divide="ignore"):  # of orbits that are not bound, which `evolve` refuses
-        x0 = x_from_cos_inclination(a, inspirals.p0, inspirals.e0, cosine)
-    end = _last_orbit(a, inspirals.e0, x0)
+        x0 = x_from_cos_inclination(a, inspirals.p0, e0, cosine)
+    end = _last_orbit(a, e0, x0)
     if (inspirals.p0 <= end).any():
         row = int(np.argmax(inspirals.p0 <= end))
         raise ValueError(f"the orbit in row {row} has no time left: p0 = {inspirals.p0[row]:g} is inside its last "
                          f"stable orbit, {end[row]:.3f}")
     scale = inspirals.mass_2 / mass**2
     rates = geodesic_rates(a)
-    start = np.stack([inspirals.p0, inspirals.e0, x0])
+    start = np.stack([inspirals.p0, e0, x0])
     orbit, _, plunge = evolve(
         lambda state: scale * rates(state), start, time, _to_go(a, scale), _pace(a)
     )
@@ -208,6 +210,7 @@ def kerr_start(inspirals, e_plunge, time_to_plunge):
         orbit: the eccentricity would exceed 0.9, or the fluxes fail.
     """
     a, x = inspirals.spin, np.cos(inspirals.inclination)
+    e_plunge = np.maximum(e_plunge, _CIRCULAR)
     start = np.stack([_last_orbit(a, e_plunge, x), e_plunge, x])
     rates = geodesic_rates(a)
     scale = inspirals.mass_2 / inspirals.mass_1**2 * time_to_plunge

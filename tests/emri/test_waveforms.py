@@ -199,6 +199,24 @@ def test_inclination_turns_the_plane(inspiral):
     assert (size.max() / size.min()).item() > 1.15
 
 
+@pytest.mark.parametrize("augmented", [False, True])
+@pytest.mark.parametrize("special", [
+    {"e0": 0.0},
+    {"spin": 0.0},
+    {"spin": 0.0, "e0": 0.0, "inclination": 0 * u.rad},
+    {"inclination": 90 * u.deg},
+    {"inclination": 180 * u.deg},
+    {"e0": 0.9, "p0": 40.0},
+    {"theta_S": 0 * u.deg, "theta_K": 0 * u.deg},
+])
+def test_special_orbits(inspiral, special, augmented):
+    for name, value in special.items():
+        inspiral[name] = value
+    for h in analytic_kludge(inspiral, 1001, augmented=augmented):
+        assert torch.isfinite(h).all()
+        assert (h.abs().amax(dim=1) > 1e-24).all()
+
+
 def test_batch_is_rows(inspiral):
     both = analytic_kludge(inspiral, 3000)
     for row in range(2):
