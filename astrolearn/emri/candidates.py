@@ -27,6 +27,7 @@ _SIDE = 16  # bins on either side of a tooth
 _ORDERS = torch.arange(1, 6)  # which harmonic the track may be
 _ADVANCES = torch.linspace(0, 1.4, 150)  # of the periapsis, x
 _DRIFTS = torch.arange(-48, 49, 4)  # bins that a line may drift against the track over the data
+_LARGEST = 6e4
 _FLOOR = 1.5  # standard deviations that a tooth must exceed to count for its comb
 PATCH_SHAPE = (2, len(_HARMONICS), 2 * _SIDE + 1)
 N_SCALARS = 11
@@ -80,7 +81,9 @@ def candidates(x, detector, sample_interval):
         order, 1 / (order + advance), advance, strength, first[:, None].expand(-1, N_COMBS),
     ]
     patches = patches.transpose(1, 2).reshape(-1, *PATCH_SHAPE)
-    return patches.numpy().astype(np.float16), torch.stack(scalars, dim=-1).reshape(-1, N_SCALARS).numpy()
+    # a glitch would be infinite in half precision, and its score no number
+    patches = patches.clamp(-_LARGEST, _LARGEST).numpy().astype(np.float16)
+    return patches, torch.stack(scalars, dim=-1).reshape(-1, N_SCALARS).numpy()
 
 
 def _straightened(sums, tracks):

@@ -175,6 +175,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         if (y == 1).sum() < 2 or (y == 0).sum() < 1:
             raise ValueError("y must name two signals (1) and one series of noise (0) at least")
         self._start(series[0].shape[1])
+        series = [x[:, : self.n_samples_] for x in series]
         signals = rng.permutation(np.flatnonzero(y == 1))
         held_out = signals[: max(int(_HELD_OUT * len(signals)), 1)]
         training = np.setdiff1d(np.arange(len(y)), held_out)
@@ -189,12 +190,12 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         self._start(population.n_samples)
         n_held_out = int(_HELD_OUT * self.n_signals)
         signals = np.lib.format.open_memmap(
-            folder / "signals.npy", "w+", np.float16, (self.n_signals, 2, population.n_samples)
+            folder / "signals.npy", "w+", np.float16, (self.n_signals, 2, self.n_samples_)
         )
         stream = population.stream(self.n_signals, rng, n_jobs=self.n_jobs)
         row = 0
         for batch in progress(stream, "simulating signals", total=-(-self.n_signals // 16), verbose=self.verbose):
-            signals[row : row + len(batch)] = batch["signal"]
+            signals[row : row + len(batch)] = batch["signal"][:, :, : self.n_samples_]
             row += len(batch)
         training, held_out = signals[n_held_out:], signals[:n_held_out]
         self._fit_net(self._training_set(training, rng), None, rng)
@@ -389,6 +390,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
     def _best_windows(self, X):
         """Largest score of each series, and the number of its windows."""
         self._require_fitted()
+        self._validate_params()  # some of them may have been changed after fitting
         pieces = [self._windows(x, f"X[{i}]") for i, x in enumerate(self._read(X))]
         n_windows = np.array([len(windows) for windows in pieces])
         scores = self._scores([window for windows in pieces for window in windows], n_windows.sum())

@@ -123,7 +123,10 @@ def peters_mathews_track(inspirals, time):
     nu0 = ((1 - inspirals.e0**2) / inspirals.p0) ** 1.5 / (2 * np.pi * inspirals.mass_1)
     start = np.stack([nu0, inspirals.e0, inspirals.phase0, inspirals.gamma0, inspirals.alpha0])
     states, rates, plunge = evolve(peters_mathews_rates(inspirals), start, time, to_go)
-    return Trajectory(time, states[0], states[0], np.maximum(states[1], 0), states[2:], rates[2:], plunge)
+    # after the end the phases run on at the last rates, so that they are right up to it between two knots
+    late = np.maximum(time - plunge[:, None], 0)
+    phases = states[2:] + rates[2:] * late
+    return Trajectory(time, states[0], states[0], np.maximum(states[1], 0), phases, rates[2:], plunge)
 
 
 def peters_mathews_start(inspirals, e_plunge, time_to_plunge):

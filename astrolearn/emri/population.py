@@ -113,7 +113,7 @@ class EMRIPopulation:
         self.snr = None if snr is None else _range(snr, "snr", 0, np.inf, unit=u.one)
         self.mass_1 = _range(mass_1, "mass_1", 0, np.inf, unit=u.Msun)
         self.mass_2 = _range(mass_2, "mass_2", 0, np.inf, unit=u.Msun)
-        self.spin = _range(spin, "spin", -0.998, 0.998)
+        self.spin = _range(spin, "spin", 0, 0.998)
         self.e_plunge = _range(e_plunge, "e_plunge", 0, 0.9)
         self.time_to_plunge = _range(time_to_plunge, "time_to_plunge", 0, np.inf)
         self.e0_max = e0_max
@@ -320,7 +320,8 @@ _WAVEFORMS = {"ak": analytic_kludge, "aak": partial(analytic_kludge, augmented=T
 
 def _range(value, name, low, high, unit=None):
     """A pair of floats from a number or a pair."""
-    pair = value if isinstance(value, (tuple, list)) else (value, value)
+    is_pair = isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    pair = tuple(value) if is_pair else (value, value)
     if len(pair) != 2:
         raise ValueError(f"{name}={value!r} is neither a number nor a pair")
     pair = tuple(float(as_quantity(x, u.one if unit is None else unit, name).value) for x in pair)

@@ -78,7 +78,7 @@ def test_region_forgives_sources_across_its_border():
 
 def test_report_writes_page_and_numbers(tmp_path, monkeypatch):
     docutils = pytest.importorskip("docutils.core")
-    for name in ("_PAGES", "_FIGURES", "_RESULTS"):
+    for name in ("_PAGES", "_FIGURES", "RESULTS"):
         monkeypatch.setattr(reports, name, tmp_path / name)
     numbers = {"value": np.float64(0.5), "bins": np.arange(2)}
     report = reports.Report("thing", "A thing", "Two skies of seeds 1 and 2.", numbers)
@@ -90,6 +90,6 @@ def test_report_writes_page_and_numbers(tmp_path, monkeypatch):
     docutils.publish_doctree(page, settings_overrides={"halt_level": 2, "report_level": 2})
     assert "Two skies of seeds 1 and 2. Weights: fermi-lat-1, SHA-256* ``0123456789ab``" in page
     assert "0.512 ± 0.010" in page
-    content = json.loads((tmp_path / "_RESULTS" / "thing.json").read_text())
+    content = json.loads((tmp_path / "RESULTS" / "thing.json").read_text())
     assert content["numbers"] == {"value": 0.5, "bins": [0, 1]}
     assert content["weights"]["sha256"] == "0123456789abcdef"

@@ -177,6 +177,26 @@ def test_from_strain_in_a_pipeline(fitted):
         fitted.predict(strain)
 
 
+def test_odd_lengths():
+    detector = make_detector(random_state=0).fit(np.concatenate([TRAINING, TRAINING[:, :, :1]], axis=2), LABELS)
+    assert detector.n_samples_ == N
+    assert np.isfinite(detector.decision_function(np.concatenate([SERIES, SERIES[:, :, :1]], axis=2))).all()
+
+
+def test_glitches_have_a_score(fitted):
+    glitch = noise(19, 1)
+    glitch[0, 0, 4000] = 1e6
+    assert np.isfinite(fitted.decision_function(glitch)).all()
+
+
+@pytest.mark.parametrize(("name", "value"), [("false_alarm_probability", 2), ("prior_odds", 0), ("prior_odds", -1)])
+def test_parameters_set_after_fitting_are_checked(fitted, name, value):
+    before = getattr(fitted, name)
+    with pytest.raises(ValueError, match=name):
+        fitted.set_params(**{name: value}).detect(SERIES)
+    fitted.set_params(**{name: before})
+
+
 def test_cross_validation():
     scores = cross_val_score(make_detector(random_state=0), TRAINING, LABELS, cv=2)
     assert scores.shape == (2,)

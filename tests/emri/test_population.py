@@ -57,6 +57,11 @@ def test_signals_do_not_depend_on_the_number_of_processes():
     np.testing.assert_array_equal(population.sample(20, 3, n_jobs=2)["signal"], population.sample(20, 3)["signal"])
 
 
+def test_pairs_may_be_quantities():
+    pair = EMRIPopulation(mass_1=[1e5, 1e6] * u.Msun, spin=(0.1, 0.2)).mass_1
+    assert pair == EMRIPopulation(mass_1=(1e5 * u.Msun, "1e6 Msun")).mass_1
+
+
 def test_redshifts():
     population = EMRIPopulation.at_mass(1e6 * u.Msun, 0.2, n_samples=4096, time_to_plunge=(50, 200))
     signals = population.sample(4, 0)
@@ -109,6 +114,7 @@ def test_augmented_orbits_are_drawn_with_geodesics():
     ({"snr": 50, "redshift": 0.1}, "either snr or redshift"),
     ({"spin": (0.5, 0.1)}, "spin"),
     ({"spin": 1.0}, "spin"),
+    ({"spin": (-0.5, 0.5)}, "spin"),
     ({"mass_1": 0 * u.Msun}, "mass_1"),
     ({"mass_1": (1, 2, 3)}, "neither a number nor a pair"),
     ({"mass_1": 1 * u.m}, "mass_1 has the unit 'm'"),

@@ -265,3 +265,24 @@ def test_bad_arguments_are_named(inspiral):
         analytic_kludge(inspiral, 100, -30 * u.s)
     with pytest.raises(u.UnitConversionError, match="sample_interval"):
         analytic_kludge(inspiral, 100, 30 * u.m)
+
+
+def test_phase_is_right_up_to_the_plunge():
+    # the last block of a series that ends within it, beside the same orbit on knots that are 32 times closer
+    table = {
+        "mass_1": 3e5, "mass_2": 100.0, "spin": 0.3, "p0": 6.6, "e0": 0.02, "inclination": 0.5, "distance": 1.0,
+    } | dict.fromkeys(("gamma0", "phase0", "theta_S", "phi_S", "theta_K", "phi_K", "alpha0"), 0.5)
+    orbit = Inspirals.from_table(table)
+    coarse = peters_mathews_track(orbit, np.arange(65) * 512 * 30.0)
+    fine = peters_mathews_track(orbit, np.arange(65 * 32) * 16 * 30.0)
+    (end,) = coarse.plunge
+    assert 0 < end < coarse.time[-1]
+    k = int(end // (512 * 30))
+    step = 512 * 30.0
+    s = (fine.time - coarse.time[k]) / step
+    inside = (s >= 0) & (fine.time < end)
+    assert inside.sum() > 1
+    for phase, rate, exact in zip(coarse.phases[:, 0], coarse.rates[:, 0], fine.phases[:, 0], strict=True):
+        r0, r1, rise = rate[k] * step, rate[k + 1] * step, phase[k + 1] - phase[k]
+        cubic = phase[k] + s * (r0 + s * (3 * rise - 2 * r0 - r1 + s * (r0 + r1 - 2 * rise)))
+        assert np.abs(cubic - exact)[inside].max() < 0.5
