@@ -314,7 +314,8 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         ValueError
             If there were too few series of noise for so small a probability.
         """
-        detected = self._detected(self._false_alarms(*self._best_windows(X)))
+        score, n_windows = self._best_windows(X)
+        detected = self._detected(self._false_alarms(score, n_windows), n_windows)
         return self.classes_[detected.astype(int)]
 
     def detect(self, X):
@@ -339,7 +340,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
             "probability": self._probabilities(score)[:, 1],
             "false_alarm_probability": false_alarm,
             "upper_limit": score > self.noise_scores_[-1],
-            "detected": self._detected(false_alarm),
+            "detected": self._detected(false_alarm, n_windows),
         })
         table.meta |= {
             "false_alarm_probability": self.false_alarm_probability, "prior_odds": self.prior_odds,
@@ -358,11 +359,13 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         higher = n - np.searchsorted(self.noise_scores_, score.astype(np.float32), side="left")
         return 1 - (1 - (higher + 1) / (n + 1)) ** n_windows
 
-    def _detected(self, false_alarm):
+    def _detected(self, false_alarm, n_windows):
         n = len(self.noise_scores_)
-        if self.false_alarm_probability < 1 / (n + 1):
-            raise ValueError(f"false_alarm_probability={self.false_alarm_probability:g} cannot be told from {n} series "
-                             "of noise: fit with a larger n_noise, or calibrate with more")
+        smallest = 1 - (1 - 1 / (n + 1)) ** n_windows.max()
+        if self.false_alarm_probability < smallest * (1 - 1e-9):
+            in_windows = f" in a series of {n_windows.max()} windows" if n_windows.max() > 1 else ""
+            raise ValueError(f"false_alarm_probability={self.false_alarm_probability:g}{in_windows} cannot be told "
+                             f"from {n} series of noise: fit with a larger n_noise, or calibrate with more")
         return false_alarm <= self.false_alarm_probability * (1 + 1e-9)
 
     def _read(self, X):
