@@ -268,10 +268,12 @@ def ship_measured(estimator, weights, name, number, results, *, folder=_FOLDER, 
         The class of the estimator.
     weights : path-like
         File that ``save`` wrote.
-    name, number, folder, **card
+    name, number
         See `release`.
     results : path-like
         JSON file with the ``sha256`` of the file that was measured, ``scores`` and ``baselines``.
+    folder, **card
+        See `release`.
 
     Returns
     -------

@@ -318,6 +318,24 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         detected = self._detected(self._false_alarms(score, n_windows), n_windows)
         return self.classes_[detected.astype(int)]
 
+    def score(self, X, y, sample_weight=None):
+        """
+        Share of series that `predict` is right about.
+
+        Parameters
+        ----------
+        X : as for `decision_function`
+        y : array-like of int, shape (n,)
+            1 where there is a signal, 0 where there is none.
+        sample_weight : array-like, shape (n,), optional
+            Weights of the series.
+
+        Returns
+        -------
+        accuracy : float
+        """
+        return super().score(X, y, sample_weight)
+
     def detect(self, X):
         """
         Everything that is known about each series.

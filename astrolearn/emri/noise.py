@@ -161,7 +161,18 @@ class Whitener(TransformerMixin, BaseEstimator):
         return tags
 
     def fit(self, X=None, y=None):
-        """Check the parameters; there is nothing to learn."""
+        """
+        Check the parameters; there is nothing to learn.
+
+        Parameters
+        ----------
+        X, y : object, optional
+            Ignored.
+
+        Returns
+        -------
+        self : Whitener
+        """
         self._density()
         return self
 

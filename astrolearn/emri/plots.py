@@ -84,9 +84,9 @@ def characteristic_strain(h_plus, h_cross, sample_interval=30 * u.s):
     frequency : `~astropy.units.Quantity`, shape (n_samples // 2,)
         In Hz.
     strain : `numpy.ndarray`, shape (n_samples // 2,)
-        2 f sqrt(|h_plus(f)|2 + |h_cross(f)|2) (Moore, Cole & Berry 2015, 1408.0740, equation 16, of both
-        polarisations). Over the sky-averaged sensitivity sqrt(f S_n(f)) the area in logarithms of f is the squared SNR,
-        averaged over the directions in the sky.
+        2 f times the root of the summed squared moduli of the Fourier transforms (Moore, Cole & Berry 2015, 1408.0740,
+        equation 16, of both polarisations). Over the sky-averaged sensitivity sqrt(f S_n(f)) the area in logarithms of
+        f is the squared SNR, averaged over the directions in the sky.
     """
     interval = as_quantity(sample_interval, u.s, "sample_interval").value
     waves = [np.fft.rfft(np.asarray(h, dtype=float))[1:] * interval for h in (h_plus, h_cross)]

@@ -126,7 +126,14 @@ class EMRIPopulation:
 
     @classmethod
     def uniform_snr(cls, **kwargs):
-        """Group 1 of Zhang et al. (2022), table IV: analytic kludge, SNR uniform in 50 to 120, the training prior."""
+        """
+        Group 1 of Zhang et al. (2022), table IV: analytic kludge, SNR uniform in 50 to 120, the training prior.
+
+        Parameters
+        ----------
+        **kwargs
+            Of `EMRIPopulation`.
+        """
         return cls(**{"snr": (50, 120)} | kwargs)
 
     @classmethod
@@ -139,32 +146,80 @@ class EMRIPopulation:
         as M**-0.19 (Amaro-Seoane & Preto 2011), uniform in comoving volume. The redshift ends at 0.5, beyond which no
         source of three months reaches an SNR of 50 in TianQin. What the population model says beyond this is our
         choice.
+
+        Parameters
+        ----------
+        **kwargs
+            Of `EMRIPopulation`.
         """
         return cls(**{"snr": None, "redshift": (0.001, 0.5), "min_snr": 50, "spin": 0.98, "mass_index": -0.49} | kwargs)
 
     @classmethod
     def augmented(cls, **kwargs):
-        """Group 3: as group 1, with augmented analytic-kludge waveforms."""
+        """
+        Group 3: as group 1, with augmented analytic-kludge waveforms.
+
+        Parameters
+        ----------
+        **kwargs
+            Of `EMRIPopulation`.
+        """
         return cls(**{"snr": (50, 120), "waveform": "aak"} | kwargs)
 
     @classmethod
     def at_snr(cls, snr, **kwargs):
-        """Group 4: one signal-to-noise ratio, in the paper 10, 20, ... 130."""
+        """
+        Group 4: one signal-to-noise ratio, in the paper 10, 20, ... 130.
+
+        Parameters
+        ----------
+        snr : float
+            Optimal signal-to-noise ratio.
+        **kwargs
+            Of `EMRIPopulation`.
+        """
         return cls(**{"snr": snr} | kwargs)
 
     @classmethod
     def at_mass(cls, mass_1, redshift, **kwargs):
-        """Group 5: one mass (at the source), in the paper 10**4, 10**4.5, ... 10**7, and a spin of 0.98."""
+        """
+        Group 5: one mass (at the source), in the paper 10**4, 10**4.5, ... 10**7, and a spin of 0.98.
+
+        Parameters
+        ----------
+        mass_1, redshift
+            See `EMRIPopulation`.
+        **kwargs
+            Of `EMRIPopulation`.
+        """
         return cls(**{"snr": None, "mass_1": mass_1, "spin": 0.98, "redshift": redshift} | kwargs)
 
     @classmethod
     def at_spin(cls, spin, redshift, **kwargs):
-        """Group 6: one spin, in the paper 0, 0.2, 0.4, 0.6, 0.8, 0.98, and a mass of 1e6 solar masses."""
+        """
+        Group 6: one spin, in the paper 0, 0.2, 0.4, 0.6, 0.8, 0.98, and a mass of 1e6 solar masses.
+
+        Parameters
+        ----------
+        spin, redshift
+            See `EMRIPopulation`.
+        **kwargs
+            Of `EMRIPopulation`.
+        """
         return cls(**{"snr": None, "mass_1": 1e6 * u.Msun, "spin": spin, "redshift": redshift} | kwargs)
 
     @classmethod
     def at_redshift(cls, redshift, mass_1, spin, **kwargs):
-        """Group 7: one redshift, in the paper 0.1, 0.2, 0.3, for (10**5.5, 0.98), (10**6, 0) and (10**6, 0.98)."""
+        """
+        Group 7: one redshift, in the paper 0.1, 0.2, 0.3, for (10**5.5, 0.98), (10**6, 0) and (10**6, 0.98).
+
+        Parameters
+        ----------
+        redshift, mass_1, spin
+            See `EMRIPopulation`.
+        **kwargs
+            Of `EMRIPopulation`.
+        """
         return cls(**{"snr": None, "mass_1": mass_1, "spin": spin, "redshift": redshift} | kwargs)
 
     def sample(self, n, random_state=None, *, n_jobs=None, verbose=0):
