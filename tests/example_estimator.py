@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
 from astrolearn.core.estimator import NetworkEstimator
-from astrolearn.core.inputs import as_quantity, to_float32
+from astrolearn.core.inputs import as_quantity, to_float
 from astrolearn.core.tables import SampleTable
 
 
@@ -39,12 +39,12 @@ class SlopeRegressor(RegressorMixin, NetworkEstimator):
 
     def _prepare(self, X, n_samples="n_samples"):
         scale = as_quantity(self.scale, u.Jy, "scale")
-        return to_float32(X, u.Jy, "X", shape=("n", 2, n_samples)) / np.float32(scale.value)
+        return to_float(X, u.Jy, "X", shape=("n", 2, n_samples)) / np.float32(scale.value)
 
     def fit(self, X, y):
         self._validate_params()
         inputs = self._prepare(X)
-        targets = to_float32(y, u.Jy / u.s, "y", shape=(len(inputs),))
+        targets = to_float(y, u.Jy / u.s, "y", shape=(len(inputs),))
         self.n_samples_ = inputs.shape[2]
         self.offset_ = targets.mean() * u.Jy / u.s
         self._fit_net(inputs, targets[:, None] - targets.mean())
@@ -59,7 +59,7 @@ class SlopeRegressor(RegressorMixin, NetworkEstimator):
         return SampleTable({"slope": slope})
 
     def score(self, X, y):
-        return r2_score(to_float32(y, u.Jy / u.s, "y"), self.predict(X).to_value(u.Jy / u.s))
+        return r2_score(to_float(y, u.Jy / u.s, "y"), self.predict(X).to_value(u.Jy / u.s))
 
 
 class SlopeNetwork(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""From astropy objects to plain float32 arrays: the one place where units are converted and stripped."""
+"""From astropy objects to plain float arrays: the one place where units are converted and stripped."""
 
 import numbers
 
@@ -7,12 +7,12 @@ import numpy as np
 from astropy.nddata import NDData
 from astropy.utils.masked import Masked
 
-__all__ = ["as_quantity", "to_float32"]
+__all__ = ["as_quantity", "to_float"]
 
 
-def to_float32(x, unit=None, name="X", *, shape=None, missing="raise"):
+def to_float(x, unit=None, name="X", *, shape=None, missing="raise", dtype=np.float32):
     """
-    Copy array data into a plain float32 array in a known unit.
+    Copy array data into a plain float array in a known unit.
 
     Parameters
     ----------
@@ -28,10 +28,12 @@ def to_float32(x, unit=None, name="X", *, shape=None, missing="raise"):
         Default: any shape.
     missing : {"raise", "keep"} or float, optional
         What to do with NaN and masked elements: refuse them (default), return them as NaN, or replace them by a number.
+    dtype : {numpy.float32, numpy.float64}, optional
+        Of the result. Default: single precision, which networks compute in.
 
     Returns
     -------
-    values : `numpy.ndarray` of float32
+    values : `numpy.ndarray` of ``dtype``
         A new C-contiguous array in native byte order.
 
     Raises
@@ -40,10 +42,10 @@ def to_float32(x, unit=None, name="X", *, shape=None, missing="raise"):
         If the unit of ``x`` does not convert to ``unit``.
     ValueError
         If ``x`` is empty, is not made of real numbers, has another shape, or holds infinite, missing (with
-        ``missing="raise"``) or too large (for float32) values.
+        ``missing="raise"``) or too large (for ``dtype``) values.
     """
     if isinstance(x, (list, tuple)) and not _is_plain(x):
-        items = [to_float32(item, unit, f"{name}[{i}]", missing=missing) for i, item in enumerate(x)]
+        items = [to_float(item, unit, f"{name}[{i}]", missing=missing, dtype=dtype) for i, item in enumerate(x)]
         if len({item.shape for item in items}) > 1:
             raise ValueError(f"the items of {name} differ in shape: {', '.join(str(item.shape) for item in items)}")
         x = np.stack(items)
@@ -51,11 +53,11 @@ def to_float32(x, unit=None, name="X", *, shape=None, missing="raise"):
     values = _strip_unit(values, unit, name)
     _check_shape(values, shape, name)
     with np.errstate(over="ignore"):
-        values = np.array(values, dtype=np.float32, order="C")
+        values = np.array(values, dtype=dtype, order="C")
     values[np.broadcast_to(mask, values.shape)] = np.nan
     n_infinite = np.isinf(values).sum()
     if n_infinite:
-        raise ValueError(f"{name} has {n_infinite} values that are infinite or too large for float32")
+        raise ValueError(f"{name} has {n_infinite} values that are infinite or too large for {values.dtype}")
     absent = np.isnan(values)
     if missing == "raise" and absent.any():
         raise ValueError(f"{name} has {absent.sum()} missing values (NaN or masked) of {values.size}")
@@ -87,8 +89,11 @@ def as_quantity(value, unit, name):
     astropy.units.UnitConversionError
         If the unit of ``value`` does not convert to ``unit``.
     ValueError
-        If ``value`` cannot be read as a quantity, or is not finite.
+        If ``value`` cannot be read as a quantity, or is masked or not finite.
     """
+    value, mask = _split_mask(value)
+    if np.any(mask):
+        raise ValueError(f"{name} has masked values: fill or remove them")
     if isinstance(value, (list, tuple)):
         return u.Quantity([as_quantity(item, unit, name) for item in value], unit)
     if isinstance(value, str):

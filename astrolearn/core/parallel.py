@@ -1,13 +1,34 @@
 """Work in batches over joblib: one process, several, or a cluster, without a change in the caller."""
 
 import os
+from itertools import islice
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
-__all__ = ["map_batches"]
+__all__ = ["in_batches", "map_batches"]
 
 
-def map_batches(function, batches, n_jobs=None):
+def in_batches(items, size):
+    """
+    Lists of so many items, the last one of what is left.
+
+    Parameters
+    ----------
+    items : iterable
+        Read as the lists are asked for.
+    size : int
+        Items per list.
+
+    Yields
+    ------
+    batch : list
+    """
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def map_batches(function, batches, n_jobs=None, *, ahead=None):
     """
     Apply a function to batches, in order and as they come.
 
@@ -22,6 +43,9 @@ def map_batches(function, batches, n_jobs=None):
         Number of processes; -1 is one per core. `None` (default) is one, in this process, unless a
         `joblib.parallel_config` says otherwise: inside ``joblib.parallel_config(backend="dask")`` the batches go to the
         dask cluster.
+    ahead : int, optional
+        At most so many results per process are computed before they are asked for, however slow the caller is; for
+        results that are large. The processes wait for each other after so many. Default: no limit.
 
     Yields
     ------
@@ -29,8 +53,13 @@ def map_batches(function, batches, n_jobs=None):
         ``function(batch)`` of each batch.
     """
     caller = os.getpid()
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator")
-    yield from parallel(delayed(_call)(function, batch, caller) for batch in batches)
+    calls = (delayed(_call)(function, batch, caller) for batch in batches)
+    with Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
+        if ahead is None:
+            yield from parallel(calls)
+            return
+        for some in in_batches(calls, ahead * effective_n_jobs(n_jobs)):
+            yield from parallel(some)
 
 
 def _call(function, batch, caller):

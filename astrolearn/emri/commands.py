@@ -21,6 +21,7 @@ from astrolearn.core.outputs import check_outputs, write_outputs
 from astrolearn.emri.detector import EMRIDetector
 from astrolearn.emri.io import read_strain
 from astrolearn.emri.noise import Whitener
+from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.plots import plot_spectrogram
 
 __all__ = ["detect"]
@@ -103,7 +104,7 @@ def detect(
 
 def _check_interval(path, stated, given, detector):
     """Refuse strain at another interval than that of the weights, or at an unknown one."""
-    wanted = as_quantity(detector.sample_interval, u.s, "sample_interval").value
+    wanted = read_interval(detector.sample_interval)
     given = None if given is None else as_quantity(given, u.s, "--sample-interval").value
     if stated is None and given is None:
         raise ValueError(f"{path} does not say its sampling interval: give it with --sample-interval")

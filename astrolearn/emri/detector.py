@@ -16,14 +16,14 @@ from torch.utils.data import Dataset
 
 from astrolearn.core.compute import resolve_device
 from astrolearn.core.estimator import NetworkEstimator
-from astrolearn.core.inputs import as_quantity
 from astrolearn.core.net import forward
-from astrolearn.core.parallel import map_batches
+from astrolearn.core.parallel import in_batches, map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
 from astrolearn.emri.candidates import candidates
 from astrolearn.emri.networks import TrackSetNetwork, Zhang2022Network
+from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.population import EMRIPopulation
 from astrolearn.emri.response import DETECTORS
 from astrolearn.emri.series import as_series, check_whitened
@@ -223,7 +223,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
 
     @property
     def _interval(self):
-        return as_quantity(self.sample_interval, u.s, "sample_interval").value
+        return read_interval(self.sample_interval)
 
     @property
     def _shortest(self):
@@ -422,7 +422,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         device = resolve_device(self.device)
         module = self.net_.module_.to(device).eval()
         prepare = partial(self._prepare_function(), self.detector, self._interval)
-        batches = _batches(series, self.batch_size)
+        batches = in_batches(series, self.batch_size)
         n_jobs = self.n_jobs if device.type == "cpu" else 1
         outputs = map_batches(partial(_score, module, device, prepare), batches, n_jobs)
         total = None if total is None else -(-total // self.batch_size)
@@ -446,17 +446,6 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
 
 def _noise(rng, n_samples):
     return rng.standard_normal((2, n_samples), dtype=np.float32)
-
-
-def _batches(series, size):
-    batch = []
-    for x in series:
-        batch.append(x)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _candidates_of(detector, sample_interval, series):

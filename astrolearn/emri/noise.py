@@ -19,6 +19,7 @@ from scipy.interpolate import PchipInterpolator
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from astrolearn.core.inputs import as_quantity
+from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.response import check_detector
 from astrolearn.emri.series import as_series
 
@@ -82,7 +83,8 @@ def _lisa_psd(f):
     acceleration = (3e-15 * u.m / u.s**2) ** 2 / u.Hz * (1 + (0.4e-3 / hz) ** 2) * (1 + (hz / 8e-3) ** 4)
     light_travel = (2 * np.pi * f * _LISA_ARM / const.c).to_value(u.one)
     links = optical + 2 * (1 + np.cos(light_travel) ** 2) * acceleration / (2 * np.pi * f) ** 4
-    foreground = 9e-45 * hz ** (-7 / 3) * np.exp(-(hz**0.133) + 243 * hz * np.sin(482 * hz))
+    # the fit is for the band of the foreground, beyond which the exponent would overflow
+    foreground = 9e-45 * hz ** (-7 / 3) * np.exp(np.clip(-(hz**0.133) + 243 * hz * np.sin(482 * hz), None, 100))
     foreground = foreground * (1 + np.tanh(917 * (2.58e-3 - hz))) / u.Hz
     return links / _LISA_ARM**2 * _response_loss(f, _LISA_ARM) + 0.3 * foreground
 
@@ -119,6 +121,26 @@ def whiten(h, factors):
     return torch.fft.irfft(torch.fft.rfft(h) * factors, n=h.shape[-1])
 
 
+def _differenced_filter(n_samples, sample_interval, psd):
+    """How often to take differences before whitening, and the filter for what they leave."""
+    factors = whitening_filter(n_samples, sample_interval, psd)
+    difference = 1 - np.exp(-2j * np.pi * np.arange(len(factors)) / n_samples)
+    used = factors > 0
+    spread = [np.ptp(np.log(factors[used] / np.abs(difference[used]) ** order)) for order in range(4)]
+    order = int(np.argmin(spread)) if used.any() else 0
+    return order, factors / np.where(used, difference, 1) ** order
+
+
+def _whiten_differences(x, order, factors):
+    """Whiten a series with the filter for its differences; NaN where these are unknown."""
+    differences = np.zeros_like(x)  # the first ones would need samples from before the beginning
+    differences[:, order:] = np.diff(x, n=order)
+    gaps = np.isnan(differences) | np.isnan(x)
+    white = np.fft.irfft(np.fft.rfft(np.where(gaps, 0, differences)) * factors, n=x.shape[1])
+    white[gaps] = np.nan
+    return white.astype(np.float32)
+
+
 def signal_to_noise(whitened):
     """
     Optimal signal-to-noise ratio of whitened signals.
@@ -139,6 +161,11 @@ def signal_to_noise(whitened):
 class Whitener(TransformerMixin, BaseEstimator):
     """
     Turns strain into series whose noise is white with unit variance; it learns nothing from data.
+
+    The noise of a detector is red: its slow drifts are many orders of magnitude above what is searched for, and where
+    data begin, end or are missing they would jump. So the series is differenced first, as often as makes its density
+    flattest (twice for TianQin and LISA). Differences know no drifts, so that the rest of the filter is short and a
+    gap in them does no more harm than a gap in white noise.
 
     Parameters
     ----------
@@ -183,30 +210,24 @@ class Whitener(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like, `~astropy.units.Quantity` or list of `~astropy.timeseries.TimeSeries`, (n, 2, n_samples)
-            Dimensionless strain of the channels I and II. NaN and masked samples are gaps; they are zero during the
-            filtering, for which their edges and those of the series are not smoothed, and NaN afterwards.
+            Dimensionless strain of the channels I and II, in double precision. NaN and masked samples are gaps.
 
         Returns
         -------
         whitened : `numpy.ndarray` of float32 (n, 2, n_samples), or a list of arrays (2, n_samples)
-            A list where the series differ in length.
+            A list where the series differ in length. Gaps are NaN; each takes the few samples after it along whose
+            differences reach back into it.
 
         Raises
         ------
         ValueError
             If the sampling interval of a TimeSeries is another one, the shape is wrong or there are infinite values.
         """
-        interval = as_quantity(self.sample_interval, u.s, "sample_interval").value
-        density = self._density()
-        series = as_series(X, interval)
-        out = []
-        for x in series:
-            factors = whitening_filter(x.shape[-1], interval, density)
-            gaps = np.isnan(x)
-            white = whiten(torch.from_numpy(np.where(gaps, 0, x)), factors).numpy()
-            white[gaps] = np.nan
-            out.append(white)
-        return np.stack(out) if len({x.shape for x in out}) == 1 else out
+        interval = read_interval(self.sample_interval)
+        series = as_series(X, interval, dtype=np.float64)
+        filters = {n: _differenced_filter(n, interval, self._density()) for n in {x.shape[1] for x in series}}
+        out = [_whiten_differences(x, *filters[x.shape[1]]) for x in series]
+        return np.stack(out) if len(filters) == 1 else out
 
     def _density(self):
         if isinstance(self.psd, str):

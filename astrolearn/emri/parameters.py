@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import astropy.constants as const
 import astropy.units as u
 import numpy as np
-from astropy.table import Table
+from astropy.table import Row, Table
+from astropy.utils.masked import Masked
 
 from astrolearn.core.inputs import as_quantity
 
-__all__ = ["COLUMNS", "Inspirals"]
+__all__ = ["COLUMNS", "Inspirals", "read_columns", "read_interval"]
 
 # name: (unit, smallest, largest) with the unit that a plain number is taken to be in
 COLUMNS = {
@@ -86,13 +87,7 @@ class Inspirals:
         ValueError
             If a column is missing or a value lies outside its range.
         """
-        if not isinstance(table, dict):
-            table = {name: table[name] for name in table.colnames}
-        missing = [name for name in COLUMNS if name not in table]
-        if missing:
-            raise ValueError(f"the table of inspirals lacks the columns {', '.join(missing)}")
-        values = {name: _read(table[name], name) for name in COLUMNS}
-        values = dict(zip(values, np.broadcast_arrays(*values.values()), strict=True))
+        values = read_columns(table, COLUMNS)
         values["mass_1"] = values["mass_1"] * MSUN
         values["mass_2"] = values["mass_2"] * MSUN
         values["distance"] = values["distance"] * GPC
@@ -105,15 +100,58 @@ GPC = (u.Gpc / const.c).to_value(u.s)
 AU = (const.au / const.c).to_value(u.s)
 
 
+def read_columns(table, names):
+    """
+    Read some of the columns of `COLUMNS`.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`, `~astropy.table.Row` or dict
+        Columns without a unit are taken to be in that of `COLUMNS`.
+    names : iterable of str
+        Which of them.
+
+    Returns
+    -------
+    values : dict of str to `numpy.ndarray`, shape (n,)
+        In the units of `COLUMNS`; a dict's single numbers stand for all n.
+
+    Raises
+    ------
+    astropy.units.UnitConversionError
+        If the unit of a column does not convert; the message names it.
+    ValueError
+        If a column is missing or masked, or a value lies outside its range.
+    """
+    if isinstance(table, Row):  # the values of a row have lost the units of a table's columns
+        table = table.table[table.index : table.index + 1]
+    if not isinstance(table, dict):
+        table = {name: table[name] for name in table.colnames}
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise ValueError(f"the table of inspirals lacks the columns {', '.join(missing)}")
+    values = {name: _read(table[name], name) for name in names}
+    try:
+        return dict(zip(values, np.broadcast_arrays(*values.values()), strict=True))
+    except ValueError as error:
+        lengths = ", ".join(f"{name} {len(column)}" for name, column in values.items())
+        raise ValueError(f"the columns differ in length: {lengths}") from error
+
+
+def read_interval(sample_interval):
+    """A sampling interval as a positive float in s; `ValueError` if it is none."""
+    interval = as_quantity(sample_interval, u.s, "sample_interval")
+    if interval.ndim or not interval > 0:
+        raise ValueError(f"sample_interval={sample_interval} must be one positive time")
+    return float(interval.value)
+
+
 def _read(column, name):
     unit, low, high = COLUMNS[name]
-    if isinstance(column, Table.Column):
-        column = u.Quantity(column) if column.unit is not None else np.asarray(column)
     try:
-        values = as_quantity(np.atleast_1d(column) if not isinstance(column, (str, list)) else column, unit, name).value
+        values = np.atleast_1d(as_quantity(column if isinstance(column, str) else _array(column), unit, name).value)
     except TypeError as error:
         raise ValueError(f"{name} is not a column of numbers") from error
-    values = np.atleast_1d(values)
     outside = (values < low) | (values > high)
     if name in _POSITIVE:
         outside |= values == 0
@@ -121,5 +159,16 @@ def _read(column, name):
         outside |= values == 1
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
-        raise ValueError(f"{name}[{row}] = {values[row]:g} is outside its range, {low:g} to {high:g} {unit}".rstrip())
+        first = f"above {low:g}" if name in _POSITIVE else f"{low:g}"
+        last = f"below {high:g}" if name in _BELOW_ONE else f"{high:g}"
+        raise ValueError(f"{name}[{row}] = {values[row]:g} is outside its range, {first} to {last} {unit}".rstrip())
     return values
+
+
+def _array(column):
+    """A column as something that `as_quantity` takes, with its unit and its mask."""
+    if isinstance(column, (list, tuple, Masked, np.ma.MaskedArray)):
+        return column
+    if isinstance(column, Table.Column) and column.unit is None:
+        return np.asarray(column)
+    return np.atleast_1d(column if getattr(column, "unit", None) is None else u.Quantity(column))

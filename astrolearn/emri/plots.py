@@ -4,8 +4,8 @@ import astropy.units as u
 import numpy as np
 import torch
 
-from astrolearn.core.inputs import as_quantity
 from astrolearn.emri.noise import noise_psd
+from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.spectrogram import LineSearch, circular_series
 from astrolearn.emri.tracks import SEARCH, best_tracks
 
@@ -37,7 +37,7 @@ def plot_spectrogram(x, *, sample_interval=30 * u.s, detector="tianqin", n_track
     """
     from matplotlib.figure import Figure
 
-    interval = as_quantity(sample_interval, u.s, "sample_interval").value
+    interval = read_interval(sample_interval)
     x = torch.as_tensor(np.asarray(x, dtype=np.float32)[:, : np.shape(x)[1] // 2 * 2])
     figure = Figure(figsize=(8, 4.5), layout="constrained") if figure is None else figure
     axes = figure.subplots()
@@ -62,8 +62,8 @@ def plot_spectrogram(x, *, sample_interval=30 * u.s, detector="tianqin", n_track
         time = np.arange(len(edges)) * SEARCH.block * interval / 86400
         inside = edges < SEARCH.n_bins
         for shift in (-1, 1):  # on either side, so that the line itself stays visible
-            axes.plot(time[inside], edges[inside] / SEARCH.n_bins * top + shift * top / 60, color="white", lw=0.8,
-            ls=":")
+            line = edges[inside] / SEARCH.n_bins * top + shift * top / 60
+            axes.plot(time[inside], line, color="white", lw=0.8, ls=":")
     axes.set(xlabel="time (d)", ylabel="frequency (mHz)", xlim=(0, days), ylim=(0, top))
     return figure
 
@@ -88,8 +88,8 @@ def characteristic_strain(h_plus, h_cross, sample_interval=30 * u.s):
         equation 16, of both polarisations). Over the sky-averaged sensitivity sqrt(f S_n(f)) the area in logarithms of
         f is the squared SNR, averaged over the directions in the sky.
     """
-    interval = as_quantity(sample_interval, u.s, "sample_interval").value
-    waves = [np.fft.rfft(np.asarray(h, dtype=float))[1:] * interval for h in (h_plus, h_cross)]
+    interval = read_interval(sample_interval)
+    waves = [np.fft.rfft(torch.as_tensor(h).cpu().double().numpy())[1:] * interval for h in (h_plus, h_cross)]
     frequency = np.fft.rfftfreq(len(h_plus), interval)[1:]
     return frequency * u.Hz, 2 * frequency * np.sqrt(sum(np.abs(wave) ** 2 for wave in waves))
 

@@ -25,7 +25,7 @@ from astrolearn.emri.few import few_waveform
 from astrolearn.emri.inspiral import peters_mathews_start
 from astrolearn.emri.kerr_inspiral import kerr_start
 from astrolearn.emri.noise import signal_to_noise, whiten, whitening_filter
-from astrolearn.emri.parameters import COLUMNS, MSUN, Inspirals
+from astrolearn.emri.parameters import COLUMNS, MSUN, Inspirals, read_interval
 from astrolearn.emri.response import check_detector, project
 from astrolearn.emri.waveforms import analytic_kludge
 
@@ -59,15 +59,16 @@ class EMRIPopulation:
         Dimensionless spin of the large black hole. Default: (0, 0.98).
     e_plunge : float or pair, optional
         Eccentricity at the plunge. Default: (0.01, 0.2), which at the start of three months of data gives
-        eccentricities around 0.2, a tenth of them above 0.4.
+        eccentricities around 0.2, a tenth of them above 0.5.
     time_to_plunge : float or pair, optional
         From the start of the data to the plunge, in units of the length of the data. Default: (1.05, 4).
     e0_max : float, optional
         Orbits that are more eccentric at the start of the data are drawn again: beyond 0.7 (default; 5 % of the default
         priors) the post-Newtonian expansions and the number of harmonics are no longer good.
     redshift : float, pair or None, optional
-        With a redshift the masses are those at the source, and are multiplied by 1 + z; in a range, it is uniform in
-        comoving volume and cosmic time at the observer. `None` (default): the masses are those in the detector frame.
+        With a redshift the masses are those at the source, and are multiplied by 1 + z; in a range, inspirals occur at
+        a constant rate per comoving volume and time at the source. `None` (default): the masses are those in the
+        detector frame.
     min_snr : float, optional
         Signals below it are drawn again, where the SNR follows from the redshift. Default: 0.
     mass_index : float, optional
@@ -116,12 +117,15 @@ class EMRIPopulation:
         self.spin = _range(spin, "spin", 0, 0.998)
         self.e_plunge = _range(e_plunge, "e_plunge", 0, 0.9)
         self.time_to_plunge = _range(time_to_plunge, "time_to_plunge", 0, np.inf)
+        if not 0 < e0_max < 1 or n_samples < 1 or not 0 <= min_snr < np.inf or not np.isfinite(mass_index):
+            raise ValueError(f"e0_max={e0_max} must be between 0 and 1, n_samples={n_samples} positive, "
+                             f"min_snr={min_snr} not negative, and mass_index={mass_index} finite")
         self.e0_max = e0_max
         self.redshift = None if redshift is None else _range(redshift, "redshift", 0, 20)
         self.min_snr = min_snr
         self.mass_index = mass_index
         self.n_samples = n_samples
-        self.sample_interval = as_quantity(sample_interval, u.s, "sample_interval")
+        self.sample_interval = read_interval(sample_interval) * u.s
         self.cosmology = cosmology
 
     @classmethod
@@ -143,16 +147,17 @@ class EMRIPopulation:
 
         In the spirit of the model M12 of Babak et al. (2017), 1703.09722: massive black holes of a mass function
         falling as M**-0.3 (Barausse 2012), a spin of 0.98, inspirals of 10 solar masses at a rate per hole that falls
-        as M**-0.19 (Amaro-Seoane & Preto 2011), uniform in comoving volume. The redshift ends at 0.5, beyond which no
-        source of three months reaches an SNR of 50 in TianQin. What the population model says beyond this is our
-        choice.
+        as M**-0.19 (Amaro-Seoane & Preto 2011), at a constant rate per comoving volume. The redshift ends at 0.25, or
+        1.3 Gpc: of the sources that reach an SNR of 50 in three months of TianQin, the farthest are at 0.8 Gpc. What
+        the population model says beyond this is our choice.
 
         Parameters
         ----------
         **kwargs
             Of `EMRIPopulation`.
         """
-        return cls(**{"snr": None, "redshift": (0.001, 0.5), "min_snr": 50, "spin": 0.98, "mass_index": -0.49} | kwargs)
+        own = {"snr": None, "redshift": (0.001, 0.25), "min_snr": 50, "spin": 0.98, "mass_index": -0.49}
+        return cls(**own | kwargs)
 
     @classmethod
     def augmented(cls, **kwargs):
@@ -249,7 +254,7 @@ class EMRIPopulation:
 
     def stream(self, n, random_state=None, *, n_jobs=None):
         """
-        Simulate signals, sixteen at a time; memory stays bounded.
+        Simulate signals, sixteen at a time; no more than 32 per process wait for the caller.
 
         Parameters
         ----------
@@ -265,7 +270,7 @@ class EMRIPopulation:
             raise ValueError(f"n={n}: at least one signal must be asked for")
         seeds = make_rng(random_state).integers(2**63, size=-(-n // _BATCH))
         batches = [(min(_BATCH, n - i * _BATCH), int(seed)) for i, seed in enumerate(seeds)]
-        yield from map_batches(partial(_simulate, self), batches, n_jobs)
+        yield from map_batches(partial(_simulate, self), batches, n_jobs, ahead=2)
 
     def draw(self, n, random_state=None):
         """
@@ -348,17 +353,17 @@ def _simulate(population, batch):
     for _ in range(200):
         table = population.draw(n if population.min_snr == 0 else _BATCH, rng)
         signals = population._signals(table)
-        snr = signal_to_noise(signals)
+        snr = signal_to_noise(signals).cpu()
         if population.snr is not None:
             wanted = torch.from_numpy(rng.uniform(*population.snr, len(table)))
             factor = wanted / snr.clamp(min=1e-300)
-            signals *= factor[:, None, None].to(signals.dtype)
+            signals *= factor[:, None, None].to(signals)
             table["distance"] = table["distance"] / factor.numpy()
             snr = torch.where(snr > 0, wanted, -1)  # what never enters the band is drawn again
         table["snr"] = snr.numpy()
         keep = np.flatnonzero(table["snr"] >= population.min_snr)[: n - found]
-        table, signals = table[keep], signals[torch.from_numpy(keep)]
-        table["signal"] = signals.numpy()
+        table, signals = table[keep], signals[torch.from_numpy(keep).to(signals.device)]
+        table["signal"] = signals.cpu().numpy()
         parts.append(table)
         found += len(table)
         if found == n:

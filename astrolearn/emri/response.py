@@ -7,6 +7,8 @@ vectors that turn in the plane of the three satellites. What differs between det
 satellites in it turn, so that one function of time per detector is all there is to write.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import astropy.units as u
@@ -16,9 +18,9 @@ from scipy.special import i0
 
 from astrolearn.core.inputs import as_quantity
 from astrolearn.emri.geometry import polarization_basis
-from astrolearn.emri.parameters import AU, Inspirals
+from astrolearn.emri.parameters import AU, read_columns, read_interval
 
-__all__ = ["DETECTORS", "check_detector", "project", "rotation_frequency"]
+__all__ = ["DETECTORS", "Constellation", "check_detector", "project"]
 
 _YEAR = u.yr.to(u.s)
 # TianQin (Luo et al. 2016, 1512.02076): normal of the plane toward RX J0806.3+1527 (ecliptic), period of the satellites
@@ -43,7 +45,26 @@ def _lisa_axes(time):
     return cos * x - sin * y, sin * x + cos * y
 
 
-DETECTORS = {"tianqin": _tianqin_axes, "lisa": _lisa_axes}
+@dataclass(frozen=True)
+class Constellation:
+    """
+    How a detector's satellites move.
+
+    Attributes
+    ----------
+    axes : callable
+        Two perpendicular unit vectors (3, n) in the plane of the satellites, that turn with them, at times (n,) in s.
+    rotation_frequency : float
+        How often the satellites go around their centre, in Hz.
+    """
+
+    axes: Callable
+    rotation_frequency: float
+
+
+DETECTORS = {
+    "tianqin": Constellation(_tianqin_axes, 1 / _TIANQIN_PERIOD), "lisa": Constellation(_lisa_axes, 1 / _YEAR),
+}
 
 
 def check_detector(detector):
@@ -51,11 +72,6 @@ def check_detector(detector):
     if detector not in DETECTORS:
         raise ValueError(f"detector={detector!r} is none of {', '.join(map(repr, DETECTORS))}")
     return detector
-
-
-def rotation_frequency(detector):
-    """How often the satellites go around their centre, in Hz."""
-    return {"tianqin": 1 / _TIANQIN_PERIOD, "lisa": 1 / _YEAR}[check_detector(detector)]
 
 
 def project(h_plus, h_cross, p, detector, *, sample_interval=30 * u.s, start_time=0 * u.s):
@@ -83,20 +99,23 @@ def project(h_plus, h_cross, p, detector, *, sample_interval=30 * u.s, start_tim
     Raises
     ------
     ValueError
-        If the detector is unknown, the shapes differ, or a direction is missing.
+        If the detector is unknown, the shapes differ, or a direction or the interval cannot be used.
+    astropy.units.UnitConversionError
+        If the unit of a direction is not one of angles.
 
     Notes
     -----
     Equations 11-17 and 20-22 of Barack & Cutler (2004), with the delay applied to the waves themselves (by an
-    interpolation of 32 samples, good up to 0.93 of half the sampling frequency) instead of to their phases.
+    interpolation of 32 samples, whose error is below 0.2 % up to 0.88 of half the sampling frequency, and 2 % at 0.9)
+    instead of to their phases. The response is computed in single precision.
     """
     check_detector(detector)
     h_plus, h_cross = torch.as_tensor(h_plus), torch.as_tensor(h_cross)
-    theta, phi = _directions(p)
+    theta, phi = read_columns(p, ("theta_S", "phi_S")).values()
     if h_plus.dim() != 2 or h_plus.shape != h_cross.shape or len(h_plus) != len(theta):
         raise ValueError(f"h_plus {tuple(h_plus.shape)}, h_cross {tuple(h_cross.shape)} and {len(theta)} sources "
                          "do not fit together: both must be (n, n_samples)")
-    interval = as_quantity(sample_interval, u.s, "sample_interval").value
+    interval = read_interval(sample_interval)
     start = as_quantity(start_time, u.s, "start_time").value
     n_samples = h_plus.shape[1]
     knots = start + interval * _BLOCK * np.arange(-(-n_samples // _BLOCK) + 1)
@@ -112,17 +131,6 @@ def project(h_plus, h_cross, p, detector, *, sample_interval=30 * u.s, start_tim
     return h
 
 
-def _directions(p):
-    if isinstance(p, Inspirals):
-        return p.theta_S, p.phi_S
-    columns = p if isinstance(p, dict) else {name: p[name] for name in p.colnames}
-    missing = [name for name in ("theta_S", "phi_S") if name not in columns]
-    if missing:
-        raise ValueError(f"the table of sources lacks the columns {', '.join(missing)}")
-    return tuple(np.atleast_1d(u.Quantity(columns[name]).to_value(u.rad, u.dimensionless_angles()))
-                 for name in ("theta_S", "phi_S"))
-
-
 def _wave_tensors(theta, phi):
     """Components xx, yy, zz, xy, xz, yz (twice off the diagonal) of the plus and the cross tensor: (2, n, 6)."""
     p, q = polarization_basis(theta, phi)
@@ -136,7 +144,7 @@ def _wave_tensors(theta, phi):
 @lru_cache(maxsize=4)
 def _detector_tensors(detector, n_samples, interval, start):
     """Components of the detector tensors of both channels over time, float32: (2, 6, n_samples)."""
-    x, y = DETECTORS[detector](start + interval * np.arange(n_samples))
+    x, y = DETECTORS[detector].axes(start + interval * np.arange(n_samples))
     pairs = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
     first = [x[i] * x[j] - y[i] * y[j] for i, j in pairs]
     second = [x[i] * y[j] + y[i] * x[j] for i, j in pairs]
@@ -145,7 +153,7 @@ def _detector_tensors(detector, n_samples, interval, start):
 
 _BLOCK = 64  # samples over which the delay changes linearly: it changes by at most 1e-4 of the time that passes
 _TAPS = 32
-_KAISER = 8.0
+_KAISER = 6.0
 
 
 def _kernel(fraction):

@@ -7,12 +7,12 @@ import numpy as np
 from astropy.timeseries import TimeSeries
 from erfa import ErfaWarning
 
-from astrolearn.core.inputs import to_float32
+from astrolearn.core.inputs import to_float
 
 __all__ = ["as_series", "check_whitened"]
 
 
-def as_series(X, sample_interval, *, name="X"):
+def as_series(X, sample_interval, *, name="X", dtype=np.float32):
     """
     Read two-channel series into plain arrays.
 
@@ -25,10 +25,13 @@ def as_series(X, sample_interval, *, name="X"):
         That of a TimeSeries must be this one, in s.
     name : str, optional
         What X is called in error messages.
+    dtype : {numpy.float32, numpy.float64}, optional
+        Of the result. Single precision is enough for white series; strain needs double, as the drifts of a detector are
+        a hundred million times what is searched for.
 
     Returns
     -------
-    series : list of `numpy.ndarray`, float32 (2, n_samples)
+    series : list of `numpy.ndarray` of ``dtype``, (2, n_samples)
         Missing samples, NaN or masked, are NaN.
 
     Raises
@@ -41,14 +44,14 @@ def as_series(X, sample_interval, *, name="X"):
     if isinstance(X, (list, tuple)):
         if not X:
             raise ValueError(f"{name} is empty: it has no series")
-        return [_one(x, sample_interval, f"{name}[{i}]") for i, x in enumerate(X)]
-    return list(to_float32(X, name=name, shape=("n", 2, "n_samples"), missing="keep"))
+        return [_one(x, sample_interval, f"{name}[{i}]", dtype) for i, x in enumerate(X)]
+    return list(to_float(X, name=name, shape=("n", 2, "n_samples"), missing="keep", dtype=dtype))
 
 
-def _one(x, sample_interval, name):
+def _one(x, sample_interval, name, dtype):
     if isinstance(x, TimeSeries):
         x = _columns(x, sample_interval, name)
-    return to_float32(x, name=name, shape=(2, "n_samples"), missing="keep")
+    return to_float(x, name=name, shape=(2, "n_samples"), missing="keep", dtype=dtype)
 
 
 def _columns(series, sample_interval, name):

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from astrolearn.emri.noise import MIN_FREQUENCY
-from astrolearn.emri.response import rotation_frequency
+from astrolearn.emri.response import DETECTORS
 
 __all__ = ["LineSearch", "circular_series", "power_along"]
 
@@ -48,7 +48,7 @@ def circular_series(x, detector, sample_interval):
     """
     n_samples = x.shape[-1]
     time = torch.arange(n_samples, dtype=torch.float64, device=x.device) * sample_interval
-    phase = torch.remainder(4 * torch.pi * rotation_frequency(detector) * time, 2 * torch.pi).to(x.dtype)
+    phase = torch.remainder(4 * torch.pi * DETECTORS[detector].rotation_frequency * time, 2 * torch.pi).to(x.dtype)
     z = torch.fft.fft(torch.complex(x[0], x[1]) * torch.polar(torch.ones_like(phase), phase))
     half = n_samples // 2
     negative = torch.cat([z[:1], z[half + 1 :].flip(-1)]).conj()

@@ -13,8 +13,8 @@ import astropy.units as u
 import numpy as np
 import torch
 
-from astrolearn.core.inputs import as_quantity
 from astrolearn.core.parallel import map_batches
+from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.response import check_detector
 from astrolearn.emri.series import as_series, check_whitened
 from astrolearn.emri.spectrogram import LineSearch, power_along
@@ -64,7 +64,7 @@ def track_statistic(X, method="smooth", *, detector="tianqin", sample_interval=3
     """
     if method not in _METHODS:
         raise ValueError(f"method={method!r} is none of {', '.join(map(repr, _METHODS))}")
-    interval = as_quantity(sample_interval, u.s, "sample_interval").value
+    interval = read_interval(sample_interval)
     series = as_series(X, interval)
     for i, x in enumerate(series):
         check_whitened(x, f"X[{i}]", shortest=SEARCH.frame)

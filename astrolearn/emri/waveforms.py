@@ -15,11 +15,10 @@ import scipy.special
 import torch
 
 from astrolearn.core.compute import resolve_device
-from astrolearn.core.inputs import as_quantity
 from astrolearn.emri.geometry import orbit_polarizations
 from astrolearn.emri.inspiral import peters_mathews_track
 from astrolearn.emri.kerr_inspiral import kerr_track
-from astrolearn.emri.parameters import Inspirals
+from astrolearn.emri.parameters import Inspirals, read_interval
 
 __all__ = ["analytic_kludge"]
 
@@ -75,9 +74,9 @@ def analytic_kludge(
     harmonics: 30 times the eccentricity, at least 4.
     """
     inspirals = Inspirals.from_table(p)
-    interval = as_quantity(sample_interval, u.s, "sample_interval").value
-    if interval <= 0 or n_samples < 1:
-        raise ValueError(f"n_samples={n_samples} and sample_interval={sample_interval} must be positive")
+    interval = read_interval(sample_interval)
+    if n_samples < 1:
+        raise ValueError(f"n_samples={n_samples} must be positive")
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype={dtype} is neither torch.float32 nor torch.float64")
     device = resolve_device(device)

@@ -10,7 +10,7 @@ import torch
 from astropy.table import vstack
 
 from astrolearn import EMRIDetector
-from astrolearn.core.parallel import map_batches
+from astrolearn.core.parallel import in_batches, map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.weights import find_pretrained
 from astrolearn.emri import track_statistic
@@ -22,11 +22,14 @@ TRACKS = "tracks (default)"
 NAMES = {
     TRACKS: "EMRIDetector, tracks (default)",
     "zhang2022": "EMRIDetector, zhang2022",
+    "zhang2022, loud": "EMRIDetector, zhang2022, trained at SNR 20 to 120",
     "spectrogram": "plain CNN on the spectrogram",
     "smooth": "smooth track (no training)",
     "viterbi": "Viterbi track (no training)",
 }
+_STATISTICS = ("smooth", "viterbi")
 _N_SAMPLES = 262144
+_BATCH = 8  # series in one job: the networks travel with each
 
 
 @dataclass
@@ -71,9 +74,9 @@ class Context:
             self._peers = {TRACKS: self.detector} | {name: train_peer(name, self.cache) for name in PEERS}
         return self._peers
 
-    def scores(self, series, total, description):
+    def scores(self, series, total, description, methods=tuple(NAMES)):
         """
-        Scores of all methods on the same series.
+        Scores of several methods on the same series.
 
         Parameters
         ----------
@@ -83,27 +86,30 @@ class Context:
             How many.
         description : str
             What they are, shown beside the progress.
+        methods : sequence of str, optional
+            Default: all.
 
         Returns
         -------
         scores : dict of str to `numpy.ndarray`, shape (total,)
         """
-        score = partial(_score, self.detectors())
-        rows = list(progress(map_batches(score, series, -1), description, total=total))
-        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+        detectors = {name: detector for name, detector in self.detectors().items() if name in methods}
+        score = partial(_score, detectors, [name for name in _STATISTICS if name in methods])
+        parts = map_batches(score, in_batches(series, _BATCH), -1)
+        parts = list(progress(parts, description, total=-(-total // _BATCH)))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def noise(self, seed):
         """Scores of pure noise; those of one seed are computed once."""
         if seed not in self._noise:
-            self._noise[seed] = self._noise_of(seed)
+            self._noise[seed] = self.scores(_noise(seed, self.n_noise), self.n_noise, "noise")
         return self._noise[seed]
 
-    def _noise_of(self, seed):
-        seeds = np.random.default_rng(seed).integers(2**63, size=self.n_noise)
-        series = (white_noise(one) for one in seeds)
-        return self.scores(series, self.n_noise, "noise")
+    def fresh_noise(self, seed, n):
+        """Scores (n,) of the measured detector alone on pure noise."""
+        return self.scores(_noise(seed, n), n, "noise", [TRACKS])[TRACKS]
 
-    def signals(self, population, snrs, seed, n=None):
+    def signals(self, population, snrs, seed, n=None, methods=tuple(NAMES)):
         """
         Scores of the same signals at several signal-to-noise ratios, each in its own noise.
 
@@ -113,10 +119,12 @@ class Context:
             Of any SNR.
         snrs : sequence of float or None
             Wanted ratios; None is that which the population gives.
-        seed : int
-            Of signals and noise.
+        seed : sequence of int
+            Of signals and noise: that of the benchmark, and the point's own.
         n : int, optional
             Number of signals. Default: ``n_signals``.
+        methods : sequence of str, optional
+            Default: all.
 
         Returns
         -------
@@ -125,33 +133,40 @@ class Context:
             Of the signals.
         """
         n = n or self.n_signals
-        rng = np.random.default_rng(seed)
+        # two streams: one seed for both would give noise and parameters the same numbers
+        rng, noise_rng = (np.random.default_rng(part) for part in np.random.SeedSequence(seed).spawn(2))
         tables = []
 
         def series():
-            for batch in population.stream(n, seed, n_jobs=1):
+            for batch in population.stream(n, rng, n_jobs=1):
                 signals = np.asarray(batch["signal"])
                 batch.remove_column("signal")
                 tables.append(batch)
                 for signal, own in zip(signals, batch["snr"], strict=True):
                     for snr in snrs:
                         factor = 1.0 if snr is None else snr / own
-                        yield white_noise(int(rng.integers(2**63))) + np.float32(factor) * signal
+                        yield white_noise(noise_rng) + np.float32(factor) * signal
 
-        scores = self.scores(series(), n * len(snrs), "signals")
+        scores = self.scores(series(), n * len(snrs), "signals", methods)
         by_snr = {snr: {name: values[i :: len(snrs)] for name, values in scores.items()} for i, snr in enumerate(snrs)}
         return by_snr, vstack(tables)
 
 
-def white_noise(seed):
+def white_noise(rng):
     """Series of two channels of noise."""
-    return np.random.default_rng(seed).standard_normal((2, _N_SAMPLES), dtype=np.float32)
+    return rng.standard_normal((2, _N_SAMPLES), dtype=np.float32)
 
 
-def _score(detectors, x):
+def _noise(seed, n):
+    rng = np.random.default_rng(seed)
+    return (white_noise(rng) for _ in range(n))
+
+
+def _score(detectors, statistics, series):
     torch.set_num_threads(1)
-    scores = {name: float(detector.decision_function(x[None])[0]) for name, detector in detectors.items()}
-    return scores | {method: float(track_statistic(x[None], method)[0]) for method in ("smooth", "viterbi")}
+    x = np.stack(series)
+    scores = {name: detector.decision_function(x) for name, detector in detectors.items()}
+    return scores | {name: np.asarray(track_statistic(x, name)) for name in statistics}
 
 
 def thresholds(noise, false_alarm=0.01):

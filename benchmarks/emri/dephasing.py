@@ -31,9 +31,9 @@ def dephasing(context):
     folder = Path(context.data) / "emri"
     table = _reference_parameters(folder)
     n = 131072
-    kludge = {dtype: analytic_kludge(table, n, dtype=dtype)[0][0].double().numpy()
+    kludge = {dtype: analytic_kludge(table, n, dtype=dtype, device="cpu")[0][0].double().numpy()
               for dtype in (torch.float32, torch.float64)}
-    aak = analytic_kludge(table, n, augmented=True, dtype=torch.float64)[0][0].numpy()
+    aak = analytic_kludge(table, n, augmented=True, dtype=torch.float64, device="cpu")[0][0].numpy()
     few = few_waveform(Inspirals.from_table(table), n, 30.0)[0][0].double().numpy()
     references = {name: np.load(folder / f"reference_{name}_A.npz")["h_plus"] for name in ("ak", "aak")}
     pairs = {

@@ -42,8 +42,8 @@ def _cpu_seconds(function, repeats=_REPEATS):
     return np.array(seconds)
 
 
-def _whitened(table, augmented=False):
-    h = project(*analytic_kludge(table, _N_SAMPLES, augmented=augmented), table, "tianqin")
+def _whitened(table, augmented=False, device="cpu"):
+    h = project(*analytic_kludge(table, _N_SAMPLES, augmented=augmented, device=device), table, "tianqin")
     return whiten(h, whitening_filter(_N_SAMPLES, 30.0, "tianqin"))
 
 
@@ -58,9 +58,9 @@ def speed(context):
     torch.set_num_threads(1)
     table = _inspirals()
     ours = {
-        "analytic kludge, float32": lambda: analytic_kludge(table, _N_SAMPLES),
-        "analytic kludge, float64": lambda: analytic_kludge(table, _N_SAMPLES, dtype=torch.float64),
-        "augmented kludge, float32": lambda: analytic_kludge(table, _N_SAMPLES, augmented=True),
+        "analytic kludge, float32": lambda: analytic_kludge(table, _N_SAMPLES, device="cpu"),
+        "analytic kludge, float64": lambda: analytic_kludge(table, _N_SAMPLES, device="cpu", dtype=torch.float64),
+        "augmented kludge, float32": lambda: analytic_kludge(table, _N_SAMPLES, device="cpu", augmented=True),
         "analytic kludge, response and whitening, float32": lambda: _whitened(table),
         "augmented kludge, response and whitening, float32": lambda: _whitened(table, augmented=True),
     }
@@ -84,8 +84,29 @@ def speed(context):
         "Peters-Mathews orbits (analytic kludge) or Kerr geodesics with fluxes of second order (augmented). All sum "
         "30 e harmonics."
     )
+    _on_gpu(report, table)
     _detection(report, context)
     return report
+
+
+def _on_gpu(report, table):
+    """Wall time on a GPU, where there is one."""
+    if not torch.cuda.is_available():
+        report.text("On a GPU: not measured, for want of one.")
+        return
+
+    def run():
+        _whitened(table, device="cuda")
+        torch.cuda.synchronize()
+
+    run()
+    start = time.perf_counter()
+    for _ in range(_REPEATS):
+        run()
+    rate = _REPEATS * _BATCH / (time.perf_counter() - start)
+    name = torch.cuda.get_device_name()
+    report.numbers[f"waveforms per second, response and whitening included, {name}"] = rate
+    report.text(f"On one {name}: {rate:.0f} waveforms per second, response and whitening included.")
 
 
 def _detection(report, context):

@@ -25,7 +25,7 @@ source = QTable({
     "theta_S": [75] * u.deg, "phi_S": [110] * u.deg, "theta_K": [45] * u.deg, "phi_K": [30] * u.deg,
     "distance": [0.45] * u.Gpc,
 })
-h_plus, h_cross = analytic_kludge(source)
+h_plus, h_cross = analytic_kludge(source, device="cpu")
 figure = plt.figure(figsize=(7, 4.5), layout="constrained")
 plot_sensitivity(h_plus[0], h_cross[0], label="an inspiral at 0.45 Gpc", figure=figure)
 plt.show()
@@ -40,7 +40,7 @@ hours = np.arange(240) * 30 / 3600
 plt.figure(figsize=(7, 3), layout="constrained")
 plt.plot(hours, data[0, :240], color="0.75", lw=0.8, label="data")
 plt.plot(hours, signal[0, 0, :240], color="#d55e00", label="signal alone")
-plt.xlabel("time [h]")
+plt.xlabel("time (h)")
 plt.ylabel("whitened strain, channel I")
 plt.legend(frameon=False, loc="upper right")
 plt.show()

@@ -12,7 +12,7 @@ from sklearn.utils import get_tags
 from astrolearn.core import estimator as estimator_module
 from astrolearn.core import net as net_module
 from astrolearn.core.estimator import NetworkEstimator
-from astrolearn.core.inputs import to_float32
+from astrolearn.core.inputs import to_float
 from astrolearn.core.weights import find_pretrained, release
 
 X, y = make_light_curves(48)
@@ -182,7 +182,7 @@ class ImageRegressor(NetworkEstimator):
         return {"criterion": torch.nn.MSELoss}
 
     def fit(self, X, y):
-        self._fit_net(X, to_float32(y))
+        self._fit_net(X, to_float(y))
         return self
 
     def predict(self, X):
@@ -209,7 +209,7 @@ def test_batches_stream(fitted):
     def batches():
         for start in range(0, 48, 8):
             read.append(start)
-            yield to_float32(X[start : start + 8], u.Jy)
+            yield to_float(X[start : start + 8], u.Jy)
 
     outputs = fitted._forward_batches(batches())
     assert next(outputs).shape == (8, 1)

@@ -1,4 +1,5 @@
 import os
+import time
 from functools import partial
 
 import joblib
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from astrolearn.core.parallel import map_batches
+from astrolearn.core.parallel import in_batches, map_batches
 
 
 def _scale(factor, batch):
@@ -66,3 +67,27 @@ def test_moves_to_a_dask_cluster_unchanged(n_jobs):
 def test_error_reaches_the_caller():
     with pytest.raises(TypeError):
         list(map_batches(partial(_scale, 1), [None]))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_few_results_wait_for_a_slow_caller(n_jobs):
+    read = []
+
+    def batches():
+        for i in range(20):
+            read.append(i)
+            yield i
+
+    results = map_batches(partial(_scale, 1), batches(), n_jobs, ahead=2)
+    assert next(results) == 0
+    time.sleep(0.3)
+    assert len(read) <= 2 * n_jobs
+    assert list(results) == list(range(1, 20))
+    left = map_batches(partial(_scale, 1), range(20), n_jobs, ahead=2)
+    assert next(left) == 0
+    left.close()
+
+
+def test_batches_of_a_size():
+    assert list(in_batches(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(in_batches([], 2)) == []
