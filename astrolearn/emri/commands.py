@@ -5,6 +5,7 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
+from astropy.io.registry import IORegistryError
 from astropy.table import QTable
 
 from astrolearn.core.console import (
@@ -71,12 +72,14 @@ def detect(
         If the contents of a file or an option cannot be used.
     """
     outputs = [(output, TABLES), (plot, PICTURES)]
+    if whitened and psd is not None:
+        raise ValueError("--psd is for strain that is not white: leave out --whitened or --psd")
+    if psd is not None and not Path(psd).is_file():
+        raise FileNotFoundError(f"{psd}: no such file")
     read = (path for path in (psd, weights) if path is not None and Path(path).is_file())
     check_outputs(outputs, overwrite=overwrite, inputs=(strain, *read))
     if plot is not None:
         require_matplotlib()
-    if whitened and psd is not None:
-        raise ValueError("--psd is for strain that is not white: leave out --whitened or --psd")
     detector = load_weights(EMRIDetector, weights, quiet)
     if false_alarm_probability is not None:
         detector.set_params(false_alarm_probability=false_alarm_probability)
@@ -120,8 +123,9 @@ def _read_psd(path):
     try:
         table = QTable.read(path)
         return table["frequency"], table["psd"]
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{path}: no table with the columns frequency and psd ({error})") from error
+    except (KeyError, ValueError, OSError, IORegistryError) as error:
+        raise ValueError(f"{path}: no table with the columns frequency and psd, .ecsv, .fits or .csv "
+                         f"({' '.join(str(error).split())})") from error
 
 
 def _summary(table, n=10):

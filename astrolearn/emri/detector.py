@@ -1,5 +1,6 @@
 """Detection of extreme-mass-ratio inspirals in whitened strain, with a false-alarm probability that holds."""
 
+import shutil
 import tempfile
 from functools import partial
 from numbers import Integral, Real
@@ -8,6 +9,7 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import torch
+from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -32,7 +34,8 @@ from astrolearn.emri.tracks import SEARCH
 __all__ = ["EMRIDetector"]
 
 _HELD_OUT = 0.2  # of the signals: they calibrate the probability
-_ZHANG_SHORTEST = 700  # what its convolutions and poolings need
+_ZHANG_SHORTEST = 521  # what its convolutions and poolings need
+_AT_ONCE = 8  # series of one job in prediction: a first convolution of 64 would hold 2 GB
 
 
 class EMRIDetector(ClassifierMixin, NetworkEstimator):
@@ -147,7 +150,9 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         ----------
         X : array-like, `~astropy.units.Quantity`, list of `~astropy.timeseries.TimeSeries`, or `EMRIPopulation`
             Whitened channels I and II, (n, 2, n_samples), all of one length; see `Whitener`. NaN and masked samples are
-            gaps. A population's signals are put into Gaussian noise, with an equal number of series of noise.
+            gaps. A population's signals are put into Gaussian noise, with an equal number of series of noise; they are
+            kept in a file in the temporary folder (`tempfile.gettempdir`), 1 MB each at the default length, and
+            ``"tracks"`` holds 150 kB per signal and draw in memory.
         y : array-like of int, shape (n,)
             1 where there is a signal, 0 where there is none. Not for a population.
 
@@ -160,6 +165,13 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         ValueError
             If there are not two signals and one series of noise at least, or an input is not usable; the message names
             it.
+        OSError
+            If the temporary folder has no room for the signals.
+
+        Notes
+        -----
+        The false-alarm probabilities and the calibration of `predict_proba` always come from ``n_noise`` fresh series
+        of Gaussian noise, also where X brings noise of its own; `calibrate` takes the former from other noise.
         """
         self._validate_params()
         rng = make_rng(self.random_state)
@@ -181,7 +193,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         training = np.setdiff1d(np.arange(len(y)), held_out)
         inputs = self._prepare([series[i] for i in training])
         self._fit_net(inputs, y[training].astype(np.float32), rng)
-        return self._finish([series[i] for i in held_out], rng)
+        return self._finish([series[i] for i in held_out], len(held_out), rng)
 
     def _fit_population(self, population, y, rng, folder):
         if y is not None:
@@ -189,6 +201,10 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         self._check_population(population)
         self._start(population.n_samples)
         n_held_out = int(_HELD_OUT * self.n_signals)
+        needed, free = 4 * self.n_signals * self.n_samples_, shutil.disk_usage(folder).free
+        if free < needed:
+            raise OSError(f"{folder.parent} has {free / 1e9:.1f} GB left, but the signals take {needed / 1e9:.1f} GB: "
+                          "set TMPDIR to a larger folder, or n_signals to fewer")
         signals = np.lib.format.open_memmap(
             folder / "signals.npy", "w+", np.float16, (self.n_signals, 2, self.n_samples_)
         )
@@ -200,7 +216,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         training, held_out = signals[n_held_out:], signals[:n_held_out]
         self._fit_net(self._training_set(training, rng), None, rng)
         noisy = (signal.astype(np.float32) + _noise(rng, signal.shape[1]) for signal in held_out)
-        return self._finish(noisy, rng)
+        return self._finish(noisy, n_held_out, rng)
 
     def _training_set(self, signals, rng):
         if self.architecture == "zhang2022":
@@ -233,11 +249,11 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         self.n_samples_ = n_samples // 2 * 2 if self.architecture == "tracks" else n_samples
         self.classes_ = np.array([0, 1])
 
-    def _finish(self, signals, rng):
+    def _finish(self, signals, n_signals, rng):
         """Scores of noise and of signals that were not trained on, and what follows from them."""
         noise = (_noise(rng, self.n_samples_) for _ in range(self.n_noise))
         self.noise_scores_ = np.sort(self._scores(noise, self.n_noise)).astype(np.float32)
-        scores = self._scores(signals)
+        scores = self._scores(signals, n_signals)
         both = np.concatenate([self.noise_scores_, scores])[:, None]
         labels = np.repeat([0, 1], [len(self.noise_scores_), len(scores)])
         fit = LogisticRegression(class_weight="balanced").fit(both, labels)
@@ -293,8 +309,9 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         Returns
         -------
         probability : `numpy.ndarray`, float64 (n, 2)
+            In a series of several windows a signal may be in any of them: the odds of each are so much smaller.
         """
-        return self._probabilities(self.decision_function(X))
+        return self._probabilities(*self._best_windows(X))
 
     def predict(self, X):
         """
@@ -355,7 +372,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         false_alarm = self._false_alarms(score, n_windows)
         table = SampleTable({
             "statistic": score,
-            "probability": self._probabilities(score)[:, 1],
+            "probability": self._probabilities(score, n_windows)[:, 1],
             "false_alarm_probability": false_alarm,
             "upper_limit": score > self.noise_scores_[-1],
             "detected": self._detected(false_alarm, n_windows),
@@ -366,9 +383,9 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         }
         return table
 
-    def _probabilities(self, score):
+    def _probabilities(self, score, n_windows=1):
         slope, intercept = self.calibration_
-        signal = 1 / (1 + np.exp(-np.clip(slope * score + intercept + np.log(self.prior_odds), -500, 500)))
+        signal = expit(slope * score + intercept + np.log(self.prior_odds / n_windows))
         return np.stack([1 - signal, signal], axis=1)
 
     def _false_alarms(self, score, n_windows):
@@ -417,23 +434,23 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         scores = self._scores([window for windows in pieces for window in windows], n_windows.sum())
         return np.maximum.reduceat(scores, np.cumsum(n_windows) - n_windows), n_windows
 
-    def _scores(self, series, total=None):
+    def _scores(self, series, total):
         """Scores (n,) of an iterable of series of the trained length; memory is bounded."""
         device = resolve_device(self.device)
         module = self.net_.module_.to(device).eval()
-        prepare = partial(self._prepare_function(), self.detector, self._interval)
-        batches = in_batches(series, self.batch_size)
-        n_jobs = self.n_jobs if device.type == "cpu" else 1
-        outputs = map_batches(partial(_score, module, device, prepare), batches, n_jobs)
-        total = None if total is None else -(-total // self.batch_size)
-        outputs = progress(outputs, type(self).__name__, total=total, verbose=self.verbose)
+        size = min(self.batch_size, _AT_ONCE)
+        batches = in_batches(series, size)
+        if device.type == "cpu":
+            outputs = map_batches(partial(_score, module, device, self._prepare), batches, self.n_jobs)
+        else:  # several processes would share one GPU and its memory
+            outputs = (forward(module, device, inputs) for inputs in map_batches(self._prepare, batches, self.n_jobs))
+        outputs = progress(outputs, type(self).__name__, total=-(-total // size), verbose=self.verbose)
         return np.concatenate(list(outputs)).astype(float)
 
-    def _prepare_function(self):
-        return _candidates_of if self.architecture == "tracks" else _stacked
-
-    def _prepare(self, series):
-        return self._prepare_function()(self.detector, self._interval, series)
+    @property
+    def _prepare(self):
+        """Function from a list of series to the input of the network."""
+        return partial(_candidates_of, self.detector, self._interval) if self.architecture == "tracks" else np.stack
 
     def _network(self):
         if self.architecture == "tracks":
@@ -450,11 +467,6 @@ def _noise(rng, n_samples):
 
 def _candidates_of(detector, sample_interval, series):
     return _stack((candidates(x, detector, sample_interval) for x in series), len(series))
-
-
-def _stacked(detector, sample_interval, series):
-    del detector, sample_interval  # this network works on the series themselves
-    return np.stack(series)
 
 
 def _stack(results, n):

@@ -3,7 +3,8 @@ Strain from files: FITS and HDF5, in the few layouts that people use.
 
 FITS: a table with a column of times and one per channel, or an image (2, n_samples) or (n, 2, n_samples). HDF5: data
 sets of the two channels in one group, or one data set (2, n_samples) or (n, 2, n_samples). The sampling interval comes
-from the times, from an attribute or keyword, or from the caller.
+from the times, from an attribute or keyword (sample_interval, dt, delta_t, TIMEDEL, or CDELT1 with CUNIT1), or from the
+caller.
 """
 
 from pathlib import Path
@@ -52,6 +53,8 @@ def read_strain(path):
     if series.ndim != 3 or series.shape[1] != 2:
         raise ValueError(f"{path} holds an array of the shape {series.shape}; strain is (2, n_samples) or "
                          "(n, 2, n_samples)")
+    if interval is not None and not interval > 0:
+        raise ValueError(f"{path}: a sampling interval of {interval:g} s is not possible")
     return series, interval
 
 
@@ -76,16 +79,27 @@ def _read_hdf5(path):
         groups = {}
         file.visititems(lambda name, item: groups.setdefault(item.parent.name, {}).update({name.split("/")[-1]: item})
                         if isinstance(item, h5py.Dataset) else None)
-        for name, members in groups.items():
-            stated = dict(file.attrs) | dict(file[name].attrs)
-            for item in members.values():
-                if item.ndim in (2, 3) and item.shape[-2] == 2:
-                    return item[()], _stated_interval(path, stated | dict(item.attrs))
-            columns = {key: item[()] for key, item in members.items() if item.ndim == 1 and len(item) > 1}
-            if len(columns) >= 2:
-                units = {key: members[key].attrs.get("unit") for key in columns}
-                return _channels(path, columns, units, stated)
-    raise ValueError(f"{path} holds no data sets of two channels")
+        found = [series for name, members in groups.items() if (series := _in_group(path, file, name, members))]
+        shapes = [f"{name} {item.shape}" for members in groups.values() for name, item in members.items()]
+    if len(found) > 1:
+        raise ValueError(f"{path} holds {len(found)} series of two channels ({', '.join(shapes)}): keep one")
+    if not found:
+        raise ValueError(f"{path} holds no data sets of two channels, which are (2, n_samples), (n, 2, n_samples) or "
+                         f"two columns; it holds {', '.join(shapes) or 'nothing'}")
+    return found[0]
+
+
+def _in_group(path, file, name, members):
+    """Channels and interval from the data sets of one group, if they are there."""
+    stated = dict(file.attrs) | dict(file[name].attrs)
+    for item in members.values():
+        if item.ndim in (2, 3) and item.shape[-2] == 2:
+            return item[()], _stated_interval(path, stated | dict(item.attrs))
+    columns = {key: item[()] for key, item in members.items() if item.ndim == 1 and len(item) > 1}
+    if len(columns) < 2:
+        return None
+    units = {key: _text(members[key].attrs.get("unit", members[key].attrs.get("units"))) for key in columns}
+    return _channels(path, columns, units, stated)
 
 
 def _channels(path, columns, units, stated):
@@ -95,7 +109,7 @@ def _channels(path, columns, units, stated):
     if len(names) != 2:
         raise ValueError(f"{path} needs two channels beside its times, but has the columns {', '.join(columns)}")
     for name in names:
-        if units[name] and u.Unit(units[name]) != u.dimensionless_unscaled:
+        if units[name] and units[name] != "strain" and u.Unit(units[name]) != u.dimensionless_unscaled:
             raise u.UnitConversionError(f"{path}: the column {name} has the unit '{units[name]}', but strain has none")
     interval = _stated_interval(path, stated)
     if times:
@@ -110,12 +124,21 @@ def _channels(path, columns, units, stated):
 
 def _stated_interval(path, stated):
     """The sampling interval among attributes or keywords, in s."""
-    stated = {key.lower(): value for key, value in stated.items()}
+    stated = {key.lower(): _text(value) for key, value in stated.items()}
     for key in _INTERVALS:
         if key in stated:
             try:
                 interval = u.Quantity(stated[key])
+                if key == "cdelt1":
+                    interval = interval * u.Unit(stated.get("cunit1", "s"))
                 return float((interval * u.s if interval.unit == u.one else interval).to_value(u.s))
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{path}: {key} = {stated[key]!r} is not a time") from error
     return None
+
+
+def _text(value):
+    """A string where h5py gives bytes, a number where it gives an array of one."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    return value.decode() if isinstance(value, bytes) else value

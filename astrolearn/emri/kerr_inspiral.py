@@ -95,7 +95,10 @@ def geodesic_rates(a):
             for row, value in enumerate(constants_of_motion(a, *shifted)):
                 jacobian[:, row, column] = value.imag / 1e-30
         change = np.stack(fluxes(a, p, e, x), axis=-1)
-        return np.linalg.solve(jacobian, change[..., None])[..., 0].T
+        solvable = np.abs(np.linalg.det(jacobian)) > 0  # elsewhere there is no orbit
+        out = np.full(change.shape, np.nan)
+        out[solvable] = np.linalg.solve(jacobian[solvable], change[solvable, :, None])[..., 0]
+        return out.T
 
     return rates
 
@@ -167,7 +170,7 @@ def kerr_track(inspirals, time):
     """
     a, mass, e0 = inspirals.spin, inspirals.mass_1, np.maximum(inspirals.e0, _CIRCULAR)
     cosine = np.cos(inspirals.inclination)
-    with np.errstate(invalid="ignore", divide="ignore"):  # of orbits that are not bound, which `evolve` refuses
+    with np.errstate(invalid="ignore", divide="ignore"):  # of orbits that are not bound, refused below
         x0 = x_from_cos_inclination(a, inspirals.p0, e0, cosine)
     end = _last_orbit(a, e0, x0)
     if (inspirals.p0 <= end).any():
@@ -215,10 +218,11 @@ def kerr_start(inspirals, e_plunge, time_to_plunge):
     rates = geodesic_rates(a)
     scale = inspirals.mass_2 / inspirals.mass_1**2 * time_to_plunge
     shrinks = _to_go(a, -scale)
-    states, _, ended = evolve(
-        lambda state: -scale * rates(state), start, np.array([0.0, 1.0]),
-        lambda state, rate: np.minimum(0.9 - state[1], shrinks(state, rate) + 1), _pace(a),
-    )
-    p, e, x = np.where(np.isfinite(ended), np.nan, states[:, :, -1])
-    _, momentum, carter = constants_of_motion(a, p, e, x)
+    with np.errstate(invalid="ignore", divide="ignore"):  # where there is no such orbit
+        states, _, ended = evolve(
+            lambda state: -scale * rates(state), start, np.array([0.0, 1.0]),
+            lambda state, rate: np.minimum(0.9 - state[1], shrinks(state, rate) + 1), _pace(a),
+        )
+        p, e, x = np.where(np.isfinite(ended), np.nan, states[:, :, -1])
+        _, momentum, carter = constants_of_motion(a, p, e, x)
     return p, e, np.arccos(cos_inclination(momentum, carter))

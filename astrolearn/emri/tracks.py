@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from astrolearn.core.parallel import map_batches
+from astrolearn.emri.noise import MIN_FREQUENCY
 from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.response import check_detector
 from astrolearn.emri.series import as_series, check_whitened
@@ -81,11 +82,12 @@ def _smooth_statistic(x, detector, sample_interval):
 
 
 def _viterbi_statistic(x, detector, sample_interval):
-    del detector, sample_interval  # the plain search knows neither
+    del detector  # the plain search does not know how it turns
     x = torch.from_numpy(np.nan_to_num(x))
     n = _VITERBI_FRAME
+    lowest = max(int(MIN_FREQUENCY.value * sample_interval * n), 1)
     window = torch.sin(torch.pi * (torch.arange(n) + 0.5) / n) * (2 / n) ** 0.5
-    power = torch.fft.rfft(x.unfold(-1, n, n // 2) * window).abs().square().sum(dim=0)[:, 6 : n // 2]
+    power = torch.fft.rfft(x.unfold(-1, n, n // 2) * window).abs().square().sum(dim=0)[:, lowest : n // 2]
     best = power[0]
     for frame in power[1:]:
         best = frame + torch.nn.functional.max_pool1d(best[None], 3, 1, 1)[0]

@@ -1,5 +1,7 @@
 """The command ``astrolearn detect`` and the files that it reads."""
 
+import re
+
 import astropy.units as u
 import h5py
 import numpy as np
@@ -85,7 +87,14 @@ def test_layouts(tmp_path):
         group = file.create_group("tianqin")
         group["t"], group["I"], group["II"] = 30.0 * np.arange(8), strain[0], strain[1]
     fits.PrimaryHDU(strain[None]).writeto(tmp_path / "c.fits")
-    for name, interval in (("a.h5", 30.0), ("b.hdf5", 30.0), ("c.fits", None)):
+    with h5py.File(tmp_path / "d.hdf5", "w") as file:
+        file["time"], file["I"], file["II"] = 0.5 * np.arange(8), strain[0], strain[1]
+        file["time"].attrs["units"], file["I"].attrs["unit"] = np.bytes_("min"), "strain"
+    write_hdf5(tmp_path / "e.h5", strain, dt=np.array([30.0]))
+    header = fits.Header({"CDELT1": 0.5, "CUNIT1": "min"})
+    fits.PrimaryHDU(strain[None], header).writeto(tmp_path / "f.fits")
+    for name, interval in (("a.h5", 30.0), ("b.hdf5", 30.0), ("c.fits", None), ("d.hdf5", 30.0), ("e.h5", 30.0),
+                           ("f.fits", 30.0)):
         series, stated = read_strain(tmp_path / name)
         np.testing.assert_array_equal(series, strain[None])
         assert stated == interval
@@ -100,7 +109,11 @@ def test_layouts(tmp_path):
     (lambda path, x: write_hdf5(path, x, dt="soon"), [], "dt = 'soon' is not a time"),
     (lambda path, x: write_hdf5(path, x, dt=30.0), ["--false-alarm-probability", "1e-6"], "cannot be told from 60"),
     (lambda path, x: write_hdf5(path, x[:1, 0]), ["--sample-interval", "30 s"], "no data sets of two channels"),
-    (lambda path, x: path.write_text("strain"), [], "strain.h5|signature"),
+    (lambda path, x: path.write_text("strain"), [], "file signature not found"),
+    (lambda path, x: write_hdf5(path, x, dt=30.0), ["--psd", "nowhere.ecsv"], "nowhere.ecsv: no such file"),
+    (lambda path, x: write_hdf5(path, x, dt=30.0), ["--psd", __file__], "no table with the columns frequency and psd"),
+    (lambda path, x: write_hdf5(path, x, dt=0.0), [], "interval of 0 s is not possible"),
+    (lambda path, x: write_hdf5(path, x.transpose(0, 2, 1)), [], r"it holds strain \(2, 8192, 2\)"),
     (lambda path, x: None, [], "no such file"),
 ])
 def test_bad_files_end_with_one_line(tmp_path, weights, strain, capsys, make, options, message):
@@ -110,10 +123,15 @@ def test_bad_files_end_with_one_line(tmp_path, weights, strain, capsys, make, op
     error = capsys.readouterr().err
     assert error.startswith("astrolearn detect: error: ")
     assert error.count("\n") == 1
-    import re
-
     assert re.search(message, error)
     assert not out.exists()
+
+
+def test_two_series_in_one_file(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["first/strain"] = file["second/strain"] = np.ones((2, 8))
+    with pytest.raises(ValueError, match="holds 2 series of two channels"):
+        read_strain(tmp_path / "a.h5")
 
 
 def test_irregular_times(tmp_path):

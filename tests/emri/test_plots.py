@@ -3,8 +3,10 @@
 import astropy.units as u
 import numpy as np
 import pytest
+import torch
 
-from astrolearn.emri import analytic_kludge, noise_psd
+from astrolearn.emri import analytic_kludge, noise_psd, project
+from astrolearn.emri.noise import signal_to_noise, whiten, whitening_filter
 from astrolearn.emri.plots import characteristic_strain, plot_sensitivity, plot_spectrogram
 
 
@@ -23,17 +25,22 @@ def test_spectrogram_marks_the_track():
 
 
 def test_characteristic_strain_gives_the_snr(inspiral):
-    # Moore, Cole & Berry (2015), equation 17: SNR^2 = integral of (h_c / h_n)^2 over ln f; averaged over directions
-    h_plus, h_cross = (h[0].numpy() for h in analytic_kludge(inspiral[:1], 2**15))
-    frequency, strain = characteristic_strain(h_plus, h_cross)
+    # the area over ln f of (h_c / h_n)^2 is the squared SNR of the response, averaged over directions and polarisations
+    n, n_directions = 2**15, 400
+    h_plus, h_cross = analytic_kludge(inspiral[:1], n)
+    frequency, strain = characteristic_strain(h_plus[0], h_cross[0])
     used = frequency > 1e-4 * u.Hz
     noise2 = frequency * noise_psd(frequency) / 0.3
     squared = np.sum((strain**2 / noise2.to_value(u.one) / frequency.value * frequency[0].value)[used])
-    by_hand = 0.0
-    for h in (h_plus, h_cross):
-        spectrum = np.fft.rfft(h.astype(float))[1:] * 30
-        by_hand += 4 * np.sum((np.abs(spectrum) ** 2 / (noise_psd(frequency).value / 0.3))[used]) * frequency[0].value
-    assert squared == pytest.approx(by_hand, rel=1e-6)
+    rng = np.random.default_rng(0)
+    where = {"theta_S": np.arccos(rng.uniform(-1, 1, n_directions)), "phi_S": rng.uniform(0, 2 * np.pi, n_directions)}
+    psi = torch.tensor(rng.uniform(0, np.pi, n_directions), dtype=torch.float32)[:, None]
+    turned = (torch.cos(2 * psi) * h_plus + torch.sin(2 * psi) * h_cross,
+              torch.cos(2 * psi) * h_cross - torch.sin(2 * psi) * h_plus)
+    snr = signal_to_noise(whiten(project(*turned, where, "tianqin"), whitening_filter(n, 30.0, "tianqin")))
+    error = snr.square().std().item() / n_directions**0.5
+    assert snr.square().mean().item() == pytest.approx(squared, abs=4 * error)
+    assert error < 0.05 * squared
 
 
 def test_sensitivity_curves(inspiral):

@@ -22,6 +22,9 @@ def test_priors():
     assert drawn["e0"].max() <= 0.7
     # those stated in the documentation
     assert np.median(np.array(drawn["e0"])) == pytest.approx(0.2, abs=0.02)
+    assert (np.array(drawn["e0"]) > 0.5).mean() == pytest.approx(0.1, abs=0.025)
+    beyond = np.array(EMRIPopulation(e0_max=0.9).draw(2000, 1)["e0"]) > 0.7
+    assert beyond.mean() == pytest.approx(0.05, abs=0.02)
     assert np.cos(drawn["inclination"].value).mean() == pytest.approx(0, abs=0.05)
     assert np.cos(drawn["theta_S"].value).var() == pytest.approx(1 / 3, abs=0.03)
 
@@ -107,6 +110,11 @@ def test_augmented_orbits_are_drawn_with_geodesics():
     assert np.array(drawn["p0"])[prograde & heavy].mean() < np.array(drawn["p0"])[retrograde & heavy].mean()
 
 
+def test_orbits_that_do_not_exist_are_drawn_again():
+    drawn = EMRIPopulation.at_mass(1e4, 0.1, waveform="aak").draw(16, 3)
+    assert np.isfinite(drawn["p0"]).all()
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"detector": "ligo"}, "detector"),
     ({"waveform": "nk"}, "waveform='nk'"),
@@ -119,6 +127,10 @@ def test_augmented_orbits_are_drawn_with_geodesics():
     ({"mass_1": (1, 2, 3)}, "neither a number nor a pair"),
     ({"mass_1": 1 * u.m}, "mass_1 has the unit 'm'"),
     ({"sample_interval": "30 m"}, "sample_interval"),
+    ({"sample_interval": 0}, "sample_interval=0"),
+    ({"n_samples": 0}, "n_samples=0"),
+    ({"e0_max": 1.2}, "e0_max=1.2"),
+    ({"min_snr": -1}, "min_snr=-1"),
 ])
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -4,6 +4,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 import torch
+from astropy.table import Table
 from inspirals import kludge_table, overlap, read_reference
 
 from astrolearn.emri import analytic_kludge, project
@@ -51,7 +52,7 @@ def test_wave_arrives_when_the_detector_is_there(detector, dtype):
     year, light_au = 31557600.0, 499.00478384
     position = light_au * np.stack([np.cos(2 * np.pi * time / year), np.sin(2 * np.pi * time / year)])
     arrival = direction.T @ position
-    for frequency in (1e-3, 5e-3, 1.3e-2):
+    for frequency in (1e-3, 5e-3, 1.3e-2, 0.88 / 60):
         wave = np.cos(2 * np.pi * frequency * np.stack([time] * n))
         late = np.cos(2 * np.pi * frequency * (time + arrival))
         args = {"detector": detector, "start_time": start * u.s}
@@ -76,7 +77,7 @@ def test_tianqin_sees_its_own_direction_best():
     np.testing.assert_allclose(sorted(powers), [0, 3 / 16], atol=1e-3)
 
 
-def test_tianqin_turns_in_365_days_and_a_hundredth():
+def test_tianqin_turns_in_3_65_days():
     # the pattern repeats twice in a turn of 3.65 d
     facing = {"theta_S": [94.7] * u.deg, "phi_S": [120.5] * u.deg}
     h = project(torch.ones(1, 2**15), torch.zeros(1, 2**15), facing, "tianqin")[0, 0]
@@ -94,3 +95,15 @@ def test_bad_arguments():
         project(one, one, {"theta_S": np.ones(3), "phi_S": np.ones(3)}, "lisa")
     with pytest.raises(ValueError, match="phi_S"):
         project(one, one, {"theta_S": np.ones(2)}, "lisa")
+    with pytest.raises(u.UnitConversionError, match="theta_S has the unit 'm'"):
+        project(one, one, {"theta_S": np.ones(2) * u.m, "phi_S": np.ones(2)}, "lisa")
+    with pytest.raises(ValueError, match="sample_interval=0"):
+        project(one, one, {"theta_S": np.ones(2), "phi_S": np.ones(2)}, "lisa", sample_interval=0)
+
+
+def test_rows_keep_their_units():
+    table = Table({"theta_S": [60.0, 70.0] * u.deg, "phi_S": [115.0, 20.0] * u.deg})
+    wave, nothing = torch.ones(1, 2000), torch.zeros(1, 2000)
+    for row in (0, 1):
+        torch.testing.assert_close(project(wave, nothing, table[row], "tianqin"),
+                                   project(wave, nothing, table[row : row + 1], "tianqin"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from astrolearn.emri import track_statistic
+from astrolearn.emri import project, track_statistic
 from astrolearn.emri.candidates import N_SCALARS, PATCH_SHAPE, candidates
 from astrolearn.emri.spectrogram import LineSearch, circular_series, power_along
 from astrolearn.emri.tracks import POLARIZATIONS, SEARCH, best_tracks, noise_deviation
@@ -47,6 +47,23 @@ def test_derotation_leaves_one_line_of_two():
     assert (spectrum[0].topk(3).values.sum() / right).item() > 0.95
     at = spectrum[0].argmax().item() / (N * 30.0)
     assert at == pytest.approx(5e-3, abs=2 / (N * 30))
+
+
+@pytest.mark.parametrize("handedness", [1, -1])
+def test_derotation_undoes_the_response(handedness):
+    # a circularly polarised wave of one frequency, from along the axis of TianQin and from elsewhere
+    time = 30.0 * np.arange(N)
+    plus = torch.tensor(np.cos(2 * np.pi * 3e-3 * time))[None].repeat(2, 1)
+    cross = torch.tensor(handedness * np.sin(2 * np.pi * 3e-3 * time))[None].repeat(2, 1)
+    where = {"theta_S": [94.7, 60.0] * u.deg, "phi_S": [120.5, 150.0] * u.deg}
+    for h in project(plus, cross, where, "tianqin")[..., 500 : N // 2]:  # before the Doppler shift spreads the line
+        turned = torch.fft.fft(circular_series(h, "tianqin", 30.0)).abs().square()
+        still = torch.fft.fft(torch.complex(*h)).abs().square()
+        # the turning plane splits a line into those 2 F above and below
+        assert turned.flatten().topk(5).values.sum() > 0.8 * turned.sum()
+        assert turned.argmax(dim=1).max().item() == pytest.approx(3e-3 * 30 * h.shape[1], abs=3)
+        apart = (still.topk(2).indices - 3e-3 * 30 * h.shape[1]).abs()
+        assert (apart > 5).any()
 
 
 def test_noise_has_no_power_on_average():
