@@ -1,10 +1,14 @@
 """Set-up shared by all tests."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+# The benchmarks are a folder of the checkout, not of the installed package.
+sys.path.append(str(Path(__file__).parents[1]))
 
 # Several test processes with several threads each would fight for the same cores.
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Trajectory", "evolve", "peters_mathews_start", "peters_mathews_track"]
+__all__ = ["Trajectory", "cubic_coefficients", "evolve", "peters_mathews_start", "peters_mathews_track"]
 
 _MIN_STEPS = 128  # per evolution
 _STEP = 0.05  # of the time in which the orbit changes: the phase error stays below 1e-3 rad (see the tests)
@@ -210,7 +210,7 @@ def evolve(derivative, start, time, to_go=None, pace=None):
         over = alive & ~(new_margin > 0)
         if over.any():
             fraction = np.where(over, margin / np.maximum(margin - new_margin, 1e-300), 1.0)
-            new = np.where(over, _hermite(state, rate, new, new_rate, step, fraction), new)
+            new = np.where(over, _cubic(state, rate * step, new, new_rate * step, fraction)[0], new)
             new_rate = np.where(over, derivative(new), new_rate)
             step = step * fraction
             plunge = np.where(over, t + step, plunge)
@@ -223,11 +223,15 @@ def evolve(derivative, start, time, to_go=None, pace=None):
     return *_resample(np.stack(times), np.stack(states), np.stack(rates), time), plunge
 
 
-def _hermite(y0, r0, y1, r1, step, s):
-    """Cubic through two states and their rates, at the fraction ``s`` of the step."""
-    c2 = 3 * (y1 - y0) - step * (2 * r0 + r1)
-    c3 = 2 * (y0 - y1) + step * (r0 + r1)
-    return y0 + s * (step * r0 + s * (c2 + s * c3))
+def cubic_coefficients(rise, r0, r1):
+    """Of s, s2 and s3 in the cubic that rises so much from s = 0 to 1, with these rates at its ends."""
+    return r0, 3 * rise - 2 * r0 - r1, r0 + r1 - 2 * rise
+
+
+def _cubic(y0, r0, y1, r1, s):
+    """Value and slope at s of the cubic through two values with two rates, at s = 0 and 1."""
+    c1, c2, c3 = cubic_coefficients(y1 - y0, r0, r1)
+    return y0 + s * (c1 + s * (c2 + s * c3)), c1 + s * (2 * c2 + 3 * s * c3)
 
 
 def _resample(times, states, rates, knots):
@@ -244,9 +248,6 @@ def _resample(times, states, rates, knots):
         at = np.clip(np.searchsorted(t, knots, side="right") - 1, 0, len(t) - 2)
         step = (t[at + 1] - t[at])[:, None]
         s = np.clip((knots - t[at])[:, None] / step, 0, 1)
-        y0, y1, r0, r1 = y[at], y[at + 1], r[at], r[at + 1]
-        c2 = 3 * (y1 - y0) - step * (2 * r0 + r1)
-        c3 = 2 * (y0 - y1) + step * (r0 + r1)
-        out[0, :, i] = (y0 + s * (step * r0 + s * (c2 + s * c3))).T
-        out[1, :, i] = (r0 + s * (2 * c2 + 3 * s * c3) / step).T
+        value, slope = _cubic(y[at], r[at] * step, y[at + 1], r[at + 1] * step, s)
+        out[0, :, i], out[1, :, i] = value.T, (slope / step).T
     return out

@@ -16,7 +16,7 @@ import torch
 
 from astrolearn.core.compute import resolve_device
 from astrolearn.emri.geometry import orbit_polarizations
-from astrolearn.emri.inspiral import peters_mathews_track
+from astrolearn.emri.inspiral import cubic_coefficients, peters_mathews_track
 from astrolearn.emri.kerr_inspiral import kerr_track
 from astrolearn.emri.parameters import Inspirals, read_interval
 
@@ -123,10 +123,9 @@ class _Knots:
         step = np.diff(trajectory.time)
         phases, rates = trajectory.phases, trajectory.rates
         # cubic in s = 0 ... 1 from knot to knot; only its value at the first knot is large, and that is wrapped
-        rise = np.diff(phases)
-        r0, r1 = rates[..., :-1] * step, rates[..., 1:] * step
         wrapped = np.mod(phases[..., :-1], 2 * np.pi)
-        self.phase = tensor(np.stack([wrapped, r0, 3 * rise - 2 * r0 - r1, r0 + r1 - 2 * rise]))[..., None]
+        changes = cubic_coefficients(np.diff(phases), rates[..., :-1] * step, rates[..., 1:] * step)
+        self.phase = tensor(np.stack([wrapped, *changes]))[..., None]
         amplitudes = peters_mathews_amplitudes(inspirals, trajectory, interval)  # (3, n_harmonics, n, n_knots)
         self.start = tensor(amplitudes[..., :-1])[..., None]
         self.slope = tensor(np.diff(amplitudes))[..., None]

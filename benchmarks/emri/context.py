@@ -102,12 +102,17 @@ class Context:
     def noise(self, seed):
         """Scores of pure noise; those of one seed are computed once."""
         if seed not in self._noise:
-            self._noise[seed] = self.scores(_noise(seed, self.n_noise), self.n_noise, "noise")
+            self._noise[seed] = self.scores(noise_series(seed, self.n_noise), self.n_noise, "noise")
         return self._noise[seed]
 
     def fresh_noise(self, seed, n):
         """Scores (n,) of the measured detector alone on pure noise."""
-        return self.scores(_noise(seed, n), n, "noise", [TRACKS])[TRACKS]
+        return self.scores(noise_series(seed, n), n, "noise", [TRACKS])[TRACKS]
+
+    def false_alarms(self, series, total, description):
+        """False-alarm probabilities (total,) that the measured detector gives to series of any length."""
+        parts = map_batches(partial(_false_alarms, self.detector), in_batches(series, _BATCH), -1)
+        return np.concatenate(list(progress(parts, description, total=-(-total // _BATCH))))
 
     def signals(self, population, snrs, seed, n=None, methods=tuple(NAMES)):
         """
@@ -157,9 +162,15 @@ def white_noise(rng):
     return rng.standard_normal((2, _N_SAMPLES), dtype=np.float32)
 
 
-def _noise(seed, n):
+def noise_series(seed, n):
+    """Iterator of so many series of noise."""
     rng = np.random.default_rng(seed)
     return (white_noise(rng) for _ in range(n))
+
+
+def _false_alarms(detector, series):
+    torch.set_num_threads(1)
+    return np.asarray(detector.detect(series)["false_alarm_probability"])
 
 
 def _score(detectors, statistics, series):

@@ -1,8 +1,5 @@
 """How the phase of the augmented kludge parts from those of other programs, and what the order of the fluxes does."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -10,7 +7,8 @@ from scipy.signal import hilbert
 
 from astrolearn.emri import analytic_kludge
 from astrolearn.emri.few import few_waveform
-from astrolearn.emri.parameters import GPC, MSUN, Inspirals
+from astrolearn.emri.parameters import Inspirals
+from benchmarks.emri.references import kludge_table, overlap, read_reference
 from benchmarks.report import Report
 
 __all__ = ["dephasing"]
@@ -28,14 +26,14 @@ def dephasing(context):
         "Waveforms beside those of other programs",
         "Reference inspiral A: 1e6 and 10 solar masses, spin 0.6, p0 = 12, e0 = 0.3; float64 unless said otherwise.",
     )
-    folder = Path(context.data) / "emri"
-    table = _reference_parameters(folder)
+    read = {name: read_reference(context.data, name) for name in ("ak", "aak")}
+    table = kludge_table(read["ak"][1])
     n = 131072
     kludge = {dtype: analytic_kludge(table, n, dtype=dtype, device="cpu")[0][0].double().numpy()
               for dtype in (torch.float32, torch.float64)}
     aak = analytic_kludge(table, n, augmented=True, dtype=torch.float64, device="cpu")[0][0].numpy()
     few = few_waveform(Inspirals.from_table(table), n, 30.0)[0][0].double().numpy()
-    references = {name: np.load(folder / f"reference_{name}_A.npz")["h_plus"] for name in ("ak", "aak")}
+    references = {name: data["h_plus"] for name, (data, _) in read.items()}
     pairs = {
         "analytic kludge, float64, and the reference": (kludge[torch.float64], references["ak"]),
         "analytic kludge, float32, and the reference": (kludge[torch.float32], references["ak"]),
@@ -45,7 +43,7 @@ def dephasing(context):
     }
     rows = []
     for title, (a, b) in pairs.items():
-        values = [_overlap(a[:m], b[:m]) for m in _LENGTHS.values()]
+        values = [overlap(a[:m], b[:m]) for m in _LENGTHS.values()]
         rows.append([title, *(f"{value:.7f}" if value > 0.99999 else f"{value:.4f}" for value in values)])
         report.numbers[title] = dict(zip(_LENGTHS, values, strict=True))
     report.table("Overlaps of the plus polarisation", ["waveforms", *_LENGTHS], rows)
@@ -70,23 +68,3 @@ def dephasing(context):
         "between change the rate by percents."
     )
     return report
-
-
-def _overlap(a, b):
-    return (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
-
-
-def _reference_parameters(folder):
-    """Parameters of set A, in the constants that the reference was made with."""
-    q = json.loads(str(np.load(folder / "reference_ak_A.npz")["params"]))
-    e, anomaly = q["e"], q["psi"]
-    root = np.sqrt(1 - e * e)
-    mean = np.arctan2(root * np.sin(anomaly), e + np.cos(anomaly))
-    mean -= e * root * np.sin(anomaly) / (1 + e * np.cos(anomaly))
-    sun = 6.67259e-11 * 1.98892e30 / 299792458.0**3 / MSUN
-    return {
-        "mass_1": q["M"] * sun, "mass_2": q["mu"] * sun, "spin": q["s"], "p0": q["p"], "e0": e, "inclination":
-        q["iota"], "gamma0": q["gamma"], "phase0": mean, "theta_S": q["theta_S"], "phi_S": q["phi_S"], "theta_K":
-        q["theta_K"], "phi_K": q["phi_K"], "alpha0": q["alpha"], "distance": q["D"] * 3.0856775807e25 / 299792458.0 /
-        GPC,
-    }

@@ -1,10 +1,8 @@
 """The benchmarks of inspirals, in the order in which they run."""
 
-import sys
-import time
-
 from benchmarks.emri import dephasing, detection, speed
 from benchmarks.emri.context import Context
+from benchmarks.suite import run_benchmarks
 
 __all__ = ["BENCHMARKS", "run"]
 
@@ -13,6 +11,7 @@ BENCHMARKS = {
     "emri-detection": detection.detection,
     "emri-groups": detection.groups,
     "emri-calibration": detection.calibration,
+    "emri-other-series": detection.other_series,
     "emri-curves": detection.curves,
     "emri-speed": speed.speed,
 }
@@ -20,13 +19,6 @@ BENCHMARKS = {
 
 def run(options):
     """Run the benchmarks named in ``options.only``, or all, and write what they found."""
-    unknown = set(options.only or ()) - set(BENCHMARKS)
-    if unknown:
-        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    context = Context.of(options.weights, options.data, options.cache, options.skies)
-    for name, benchmark in BENCHMARKS.items():
-        if options.only and name not in options.only:
-            continue
-        start = time.perf_counter()
-        benchmark(context).write(context.weights)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+    run_benchmarks(
+        BENCHMARKS, options.only, lambda: Context.of(options.weights, options.data, options.cache, options.skies)
+    )

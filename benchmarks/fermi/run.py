@@ -1,11 +1,10 @@
 """The benchmarks of the gamma-ray source finder, in the order in which they run."""
 
-import sys
-import time
 import warnings
 
 from benchmarks.fermi import calibration, choices, fluxes, real, robustness, speed
 from benchmarks.fermi.finders import Context
+from benchmarks.suite import run_benchmarks
 
 __all__ = ["BENCHMARKS", "run"]
 
@@ -24,14 +23,5 @@ BENCHMARKS = {
 
 def run(options):
     """Run the benchmarks named in ``options.only``, or all, and write what they found."""
-    unknown = set(options.only or ()) - set(BENCHMARKS)
-    if unknown:
-        sys.exit(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     warnings.filterwarnings("ignore", category=UserWarning, module="astropy")
-    context = Context.of(options.weights, options.data, options.skies)
-    for name, benchmark in BENCHMARKS.items():
-        if options.only and name not in options.only:
-            continue
-        start = time.perf_counter()
-        benchmark(context).write(context.weights)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+    run_benchmarks(BENCHMARKS, options.only, lambda: Context.of(options.weights, options.data, options.skies))

@@ -216,6 +216,17 @@ def test_published_network():
     assert network(torch.zeros(1, 2, 262144)).shape == (1,)
 
 
+def test_published_network_pools_after_its_convolutions():
+    torch.manual_seed(0)
+    network, x = Zhang2022Network(4096), torch.randn(3, 2, 4096)
+    first, _, second, _, third, _, _ = network.features
+    expected = x
+    for layer, pool in ((first, 8), (second, 6), (third, 4)):
+        convolved = torch.nn.functional.conv1d(expected, layer.weight, layer.bias)
+        expected = torch.nn.functional.max_pool1d(torch.relu(convolved), pool)
+    torch.testing.assert_close(network.features(x), expected.flatten(1))
+
+
 def test_table_is_written(fitted, tmp_path):
     table = fitted.detect(SERIES)
     table.write(tmp_path / "detections.ecsv")

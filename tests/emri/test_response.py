@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import Table
-from inspirals import kludge_table, overlap, read_reference
 
 from astrolearn.emri import analytic_kludge, project
+from benchmarks.emri.references import kludge_table, overlap, read_reference
 
 DAY = 86400.0
 

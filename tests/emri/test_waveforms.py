@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 from astropy.table import QTable
-from inspirals import kludge_table, overlap, read_reference
 
 from astrolearn.emri import analytic_kludge
 from astrolearn.emri.few import few_waveform
 from astrolearn.emri.inspiral import evolve, peters_mathews_start, peters_mathews_track
 from astrolearn.emri.kerr_inspiral import kerr_start, kerr_track
 from astrolearn.emri.parameters import GPC, MSUN, Inspirals
+from benchmarks.emri.references import kludge_table, overlap, read_reference
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

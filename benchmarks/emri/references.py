@@ -1,10 +1,13 @@
-"""Helpers of the tests of inspirals."""
+"""The reference waveforms, the parameters that they were made with, and how alike two waveforms are."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 
 from astrolearn.emri.parameters import GPC, MSUN
+
+__all__ = ["kludge_table", "overlap", "read_reference"]
 
 # The reference files were made with these constants (IAU values differ in the sixth digit).
 _REFERENCE_MSUN = 6.67259e-11 * 1.98892e30 / 299792458.0**3
@@ -18,17 +21,17 @@ def overlap(a, b):
 
 
 def read_reference(folder, name):
-    data = np.load(folder / "emri" / f"reference_{name}_A.npz")
+    """Arrays of a reference file, and the parameters of set A, from the folder of the data."""
+    data = np.load(Path(folder) / "emri" / f"reference_{name}_A.npz")
     return data, json.loads(str(data["params"]))
 
 
 def kludge_table(q):
-    """The reference's parameters, with the true anomaly turned into the mean one."""
+    """The reference's parameters as columns, with the true anomaly turned into the mean one."""
     e, anomaly = q["e"], q["psi"]
     root = np.sqrt(1 - e * e)
-    mean = np.arctan2(root * np.sin(anomaly), e + np.cos(anomaly)) - e * root * np.sin(anomaly) / (
-        1 + e * np.cos(anomaly)
-    )
+    eccentric = np.arctan2(root * np.sin(anomaly), e + np.cos(anomaly))
+    mean = eccentric - e * root * np.sin(anomaly) / (1 + e * np.cos(anomaly))
     return {
         "mass_1": q["M"] * _REFERENCE_MSUN / MSUN, "mass_2": q["mu"] * _REFERENCE_MSUN / MSUN, "spin": q["s"],
         "p0": q["p"], "e0": e, "inclination": q["iota"], "gamma0": q["gamma"], "phase0": mean,
