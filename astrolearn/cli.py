@@ -121,7 +121,8 @@ def _add_find(commands):
     add("--nside", type=int, metavar="N",
         help="HEALPix resolution for a photon list (default: chosen from energies and PSF, 64 to 512)")
     add("--event-type", choices=("FRONT", "BACK"), type=str.upper, help="photons to take from a list (default: all)")
-    add("--threshold", type=float, metavar="P", help="smallest probability of a source (default: 0.5)")
+    add("--threshold", type=float, metavar="P",
+        help="smallest probability of a source (default: that of the weights, 0.35 for fermi-lat)")
     add("--weights", metavar="NAME_OR_FILE", default="fermi-lat", help="of the network (default: fermi-lat)")
     add("--mask", metavar="REGIONS", help="ds9 or CRTF file with regions to leave out")
     add("--psf", metavar="PSF", nargs="+", action=_Joined, const="deg",

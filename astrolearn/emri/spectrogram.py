@@ -1,7 +1,7 @@
 """
 What a search looks at: the power of two whitened channels over time, frequency and polarisation.
 
-Three things make the lines of an inspiral stand out (each measured; see the benchmarks).
+Three things make the lines of an inspiral stand out.
 
 *Derotation.* A detector whose satellites turn in a fixed plane with the frequency F sees every line split into two, 2 F
 above and below. z = (x_I + i x_II) exp(2 i 2 pi F t) undoes this: in z the plane stands still. What z holds at positive
@@ -13,8 +13,8 @@ S2 + i S3 = 2 a conj(b). The power in a polarisation, a unit vector n on the Poi
 the noise of S0 for all of the signal.
 
 *Chirps.* A line that drifts over many bins within a frame is smeared. Before the transform the frames are multiplied
-with chirps of a few rates, and a line of some slope is looked up in the spectrogram of the nearest rate. This allows
-frames twice as long as without, and so half the noise per frame.
+with chirps of a few rates, and a line of some slope is looked up in the spectrogram of the nearest rate. So frames can
+be twice as long, and hold half the noise per bin and time.
 """
 
 from dataclasses import dataclass, field
@@ -154,7 +154,7 @@ class LineSearch:
         Parameters
         ----------
         stokes : `torch.Tensor`, shape (n_rates, 4, n_frames, n_bins)
-            From `stokes`.
+            From `stokes`; its lowest frequencies are set to zero.
         sample_interval : float
             In s: nothing is searched below 0.1 mHz.
 
