@@ -291,7 +291,10 @@ def ship_measured(estimator, weights, name, number, results, *, folder=_FOLDER, 
     card |= {"scores": measured["scores"], "baselines": measured["baselines"]}
     path = release(estimator.load(weights), name, number, folder=folder, **card)
     if hashlib.sha256(path.read_bytes()).hexdigest() != measured["sha256"]:
-        raise ValueError(f"{path} is not the file that was measured")
+        # written by another version of the package, say: what nobody measured is not left among the weights
+        path.unlink()
+        path.with_suffix(".json").unlink()
+        raise ValueError(f"{weights} does not come out as the file that was measured when it is saved again")
     return path
 
 

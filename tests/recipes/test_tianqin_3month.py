@@ -52,3 +52,19 @@ def test_population_of_the_recipe():
     population = tianqin_3month.training_population()
     assert population.snr == (12, 50)
     assert population.n_samples == 262144
+
+
+def test_a_file_that_changes_when_saved_again_is_not_left_among_the_weights(trained, tmp_path):
+    class Altered:
+        @staticmethod
+        def load(path):
+            return EMRIDetector.load(path).set_params(prior_odds=3.0)
+
+    path, results, folder = tmp_path / "detector.safetensors", tmp_path / "results.json", tmp_path / "weights"
+    folder.mkdir()
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    results.write_text(json.dumps({"sha256": sha256, "scores": {}, "baselines": {}}))
+    card = dict.fromkeys(("recipe", "data", "git_revision", "trained_on"), "x") | {"seed": 1}
+    with pytest.raises(ValueError, match="does not come out as the file that was measured"):
+        weights.ship_measured(Altered, path, "altered", 1, results, folder=folder, **card)
+    assert not list(folder.iterdir())
