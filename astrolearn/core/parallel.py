@@ -54,7 +54,8 @@ def map_batches(function, batches, n_jobs=None, *, ahead=None):
     """
     caller = os.getpid()
     calls = (delayed(_call)(function, batch, caller) for batch in batches)
-    with Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
+    # joblib would keep a copy of every large batch in /dev/shm, which is memory, until the last one is done
+    with Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None) as parallel:
         if ahead is None:
             yield from parallel(calls)
             return

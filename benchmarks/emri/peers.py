@@ -67,7 +67,7 @@ class _SpectrogramDetector(EMRIDetector):
 
 PEERS = {
     "zhang2022": (EMRIDetector, tianqin_3month.SNR, {"lr": 1e-3, "max_epochs": 2, "batch_size": 16}),
-    "zhang2022, loud": (EMRIDetector, (20, 120), {"lr": 1e-3, "max_epochs": 3, "batch_size": 16}),
+    "zhang2022, loud": (EMRIDetector, (20, 120), {"lr": 1e-3, "max_epochs": 2, "batch_size": 16}),
     "spectrogram": (_SpectrogramDetector, tianqin_3month.SNR, {"lr": 2e-3, "max_epochs": 1, "batch_size": 16}),
 }
 

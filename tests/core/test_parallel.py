@@ -91,3 +91,12 @@ def test_few_results_wait_for_a_slow_caller(n_jobs):
 def test_batches_of_a_size():
     assert list(in_batches(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]
     assert list(in_batches([], 2)) == []
+
+
+def _is_memmap(batch):
+    return isinstance(batch, np.memmap)
+
+
+def test_large_batches_are_not_kept_in_files():
+    # joblib memory-maps arrays above 1 MB, and keeps the files until the last batch is done
+    assert not any(map_batches(_is_memmap, [np.zeros(2**18)] * 3, n_jobs=2))
