@@ -192,9 +192,11 @@ def thresholds(noise, false_alarm=0.01):
 
 def binomial(scores, threshold, resampled):
     """Share of scores above a threshold, with the binomial error and that of the threshold in quadrature."""
+    n = len(scores)
+    if n == 0:
+        return np.nan, np.nan
     share = np.mean(scores > threshold)
     # Wilson's interval has a width where none or all are found
-    n = len(scores)
     spread = np.sqrt(share * (1 - share) / n + 1 / (4 * n * n)) / (1 + 1 / n)
     moved = np.std([np.mean(scores > value) for value in resampled])
     return share, np.hypot(spread, moved)

@@ -64,7 +64,6 @@ def dephasing(context):
     report.text(
         "All augmented kludges begin with the same frequencies, those of the Kerr geodesic, and so the same phase; it "
         "parts as the square of time, because the frequencies change at rates that differ: our fluxes are of second "
-        "post-Newtonian order (Gair & Glampedakis 2006), those of fastemriwaveforms of fifth. At p0 = 12 the orders "
-        "between change the rate by percents."
+        "post-Newtonian order (Gair & Glampedakis 2006), those of fastemriwaveforms of fifth."
     )
     return report

@@ -19,6 +19,7 @@ __all__ = ["calibration", "curves", "detection", "groups", "other_series"]
 NOISE_SEED, SIGNAL_SEED, GROUP_SEED, CURVE_SEED, CALIBRATION_SEED, OTHER_SEED = 51, 52, 53, 54, 55, 56
 SNRS = (50, 40, 30, 20)
 _E0, _MASS = 0.2, 10**5.7
+_CURVES = tuple(name for name in NAMES if name != "spectrogram")
 
 
 def detection(context):
@@ -72,19 +73,19 @@ def _trainings(context):
 
 def _example(report, context):
     """The spectrogram of a signal, and what the detector says of it."""
-    (signal,) = EMRIPopulation(snr=50, mass_1=1e6, e_plunge=0.05).sample(1, SIGNAL_SEED)["signal"]
+    (signal,) = EMRIPopulation(snr=80, mass_1=1e6, e_plunge=0.05).sample(1, SIGNAL_SEED)["signal"]
     x = white_noise(np.random.default_rng(SIGNAL_SEED)) + signal
     (row,) = context.detector.detect(x[None])
     report.numbers["example"] = {name: row[name] for name in row.colnames}
     limit = "below" if row["upper_limit"] else "of"
-    caption = ("Spectrogram of a signal of SNR 50; the best track is between the dotted lines. The detector gives it a "
+    caption = ("Spectrogram of a signal of SNR 80; the best track is between the dotted lines. The detector gives it a "
                f"false-alarm probability {limit} {row['false_alarm_probability']:.1g}.")
     report.figure("emri-spectrogram", plot_spectrogram(x), caption)
 
 
 def _roc(noise, by_snr):
     """True-alarm against false-alarm probability, with binomial bands."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
     for axes, snr in zip(figure.subplots(1, 2, sharey=True), (30, 20), strict=True):
         for name, title in NAMES.items():
             values = np.sort(noise[name])[::-1]
@@ -95,8 +96,14 @@ def _roc(noise, by_snr):
             axes.fill_between(false, true - error, true + error, color=line.get_color(), alpha=0.2, lw=0)
         axes.set(xlabel="false-alarm probability", title=f"SNR {snr}", xlim=(1e-3, 1), ylim=(0, 1.02))
     figure.axes[0].set_ylabel("true-alarm probability")
-    figure.axes[1].legend(frameon=False, fontsize="small", loc="lower right")
+    _legend(figure)
     return figure
+
+
+def _legend(figure):
+    """One legend for all axes, below them: six lines would hide under it."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
 
 
 def _false_alarms(report, context, noise):
@@ -217,7 +224,7 @@ def groups(context):
 
 def curves(context):
     """Groups 4 to 7: the true-alarm probability over SNR, mass, spin and redshift."""
-    n = max(context.n_signals // 5, 10)
+    n = max(context.n_signals // 10, 10)
     report = Report(
         "emri-curves",
         "The test groups 4 to 7 of Zhang et al. (2022)",
@@ -227,8 +234,12 @@ def curves(context):
     limits = thresholds(context.noise(NOISE_SEED))
     snrs = tuple(range(10, 140, 10))
     points = count()
-    by_snr, _ = context.signals(EMRIPopulation(snr=50), snrs, (CURVE_SEED, next(points)), n)
-    shares = {name: np.array([binomial(by_snr[snr][name], *limits[name]) for snr in snrs]) for name in NAMES}
+
+    def scores(population, snrs=(None,)):
+        return context.signals(population, snrs, (CURVE_SEED, next(points)), n, methods=_CURVES)
+
+    by_snr, _ = scores(EMRIPopulation(snr=50), snrs)
+    shares = {name: np.array([binomial(by_snr[snr][name], *limits[name]) for snr in snrs]) for name in _CURVES}
     report.figure("emri-snr", _curve(snrs, shares, "optimal SNR"), "Group 4: true-alarm probability over the SNR.")
     report.numbers["SNR"] = {"x": snrs} | shares
     masses = 10.0 ** np.arange(4, 7.1, 0.5)
@@ -240,8 +251,8 @@ def curves(context):
     ):
         panels = {}
         for z in redshifts:
-            found = [context.signals(make(x, z), (None,), (CURVE_SEED, next(points)), n)[0][None] for x in xs]
-            panels[z] = {name: np.array([binomial(scores[name], *limits[name]) for scores in found]) for name in NAMES}
+            found = [scores(make(x, z))[0][None] for x in xs]
+            panels[z] = {name: np.array([binomial(point[name], *limits[name]) for point in found]) for name in _CURVES}
         report.numbers[key] = {"x": xs} | {str(z): panel for z, panel in panels.items()}
         number = 5 if key == "mass" else 6
         caption = f"Group {number}: true-alarm probability over {key}, for redshifts of 0.1, 0.2 and 0.3."
@@ -249,34 +260,34 @@ def curves(context):
     rows = []
     for mass, spin in ((10**5.5, 0.98), (1e6, 0.0), (1e6, 0.98)):
         for z in redshifts:
-            population = EMRIPopulation.at_redshift(z, mass, spin)
-            scores, sources = context.signals(population, (None,), (CURVE_SEED, next(points)), n)
-            cells = {name: binomial(scores[None][name], *limits[name]) for name in NAMES}
+            by_snr, sources = scores(EMRIPopulation.at_redshift(z, mass, spin))
+            cells = {name: binomial(by_snr[None][name], *limits[name]) for name in _CURVES}
             rows.append([f"10^{np.log10(mass):.1f}, {spin:g}", f"{z:g}", f"{np.median(sources['snr']):.0f}",
-                         *(with_error(*cells[name], 2) for name in NAMES)])
+                         *(with_error(*cells[name], 2) for name in _CURVES)])
             report.numbers[f"redshift {mass:.3g} {spin} {z}"] = cells
-    report.table("Group 7", ["mass, spin", "redshift", "median SNR", *NAMES.values()], rows)
+    titles = [NAMES[name] for name in _CURVES]
+    report.table("Group 7", ["mass (solar masses), spin", "redshift", "median SNR", *titles], rows)
     return report
 
 
 def _curve(xs, shares, label):
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    figure = Figure(figsize=(7.5, 5), layout="constrained")
     axes = figure.subplots()
     _draw(axes, xs, shares)
     axes.set(xlabel=label, ylabel="true-alarm probability", ylim=(0, 1.02))
-    axes.legend(frameon=False, fontsize="small")
+    _legend(figure)
     return figure
 
 
 def _panels(xs, panels, label, log):
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
     for axes, (z, shares) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
         _draw(axes, xs, shares)
         axes.set(xlabel=label, title=f"z = {z:g}", ylim=(0, 1.02))
         if log:
             axes.set_xscale("log")
     figure.axes[0].set_ylabel("true-alarm probability")
-    figure.axes[2].legend(frameon=False, fontsize="x-small")
+    _legend(figure)
     return figure
 
 
