@@ -1,8 +1,16 @@
-"""Inspirals that several tests use."""
+"""Inspirals that several tests use, and where the tests run."""
 
 import astropy.units as u
 import pytest
+import torch
 from astropy.table import QTable
+
+
+@pytest.fixture(autouse=True)
+def on_cpu(request, monkeypatch):
+    """Tests compare numpy arrays; those that are for a GPU are marked."""
+    if request.node.get_closest_marker("cuda") is None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 @pytest.fixture
