@@ -60,7 +60,8 @@ def candidates(x, detector, sample_interval):
     tracks = best_tracks(sums, N_TRACKS, n_samples)
     lowest = SEARCH.lowest_bin(sample_interval)
     spectra, own = _straightened(sums, tracks)
-    spectra /= noise_deviation(n_samples)
+    deviation = noise_deviation(n_samples)
+    spectra /= deviation
     polarized = own[1:].norm(dim=0)
     order, advance, strength, teeth, drift = _best_combs(spectra, tracks, lowest)
 
@@ -72,7 +73,7 @@ def candidates(x, detector, sample_interval):
 
     slopes = tracks.slopes.float() / SEARCH.n_slopes
     of_track = [
-        tracks.score, 0.5 * (own[0] + polarized) / noise_deviation(n_samples), polarized / own[0].abs().clamp(min=1),
+        tracks.score, 0.5 * (own[0] + polarized) / deviation, polarized / own[0].abs().clamp(min=1),
         tracks.middle / SEARCH.n_bins, slopes.mean(dim=1), slopes[:, -1],
     ]
     first = tracks.bins[:, 0] / SEARCH.n_bins

@@ -107,12 +107,12 @@ def fundamental_frequencies(a, p, e, x):
     r = p / turn
     binding = 1 - energy * energy
     weight = np.sqrt((1 - e * e) / (binding * (r - r3) * (r - r4))) / turn
-    period_r = 2 * np.pi * weight.mean(axis=-1)
+    mean_weight = weight.mean(axis=-1)
+    period_r = 2 * np.pi * mean_weight
     delta = r * r - 2 * r + a * a
     over = (r * r + a * a) / delta
     time = energy * (r * r + a * a) * over + a * momentum * (1 - over)
     azimuth = a * energy * (over - 1) - a * a * momentum / delta
-    mean_weight = weight.mean(axis=-1)
     mean_time, mean_azimuth = ((f * weight).mean(axis=-1) / mean_weight for f in (time, azimuth))
     # polar: d lambda / d chi, with z = cos(theta) = z_max cos(chi)
     z2, scaled = 1 - x * x, momentum / x

@@ -34,13 +34,18 @@ def plot_spectrogram(x, *, sample_interval=30 * u.s, detector="tianqin", n_track
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-    """
-    from matplotlib.figure import Figure
 
+    Raises
+    ------
+    ValueError
+        If x has another shape or fewer than 4096 samples.
+    """
     interval = read_interval(sample_interval)
-    x = torch.as_tensor(np.asarray(x, dtype=np.float32)[:, : np.shape(x)[1] // 2 * 2])
-    figure = Figure(figsize=(8, 4.5), layout="constrained") if figure is None else figure
-    axes = figure.subplots()
+    x = torch.as_tensor(np.asarray(x, dtype=np.float32))
+    x = x[..., : x.shape[-1] // 2 * 2]
+    if x.ndim != 2 or len(x) != 2 or x.shape[1] < SEARCH.frame:
+        raise ValueError(f"x has the shape {tuple(x.shape)}; expected (2, n_samples) with n_samples >= {SEARCH.frame}")
+    figure, axes = _new_axes(figure, (8, 4.5))
     frames = LineSearch(rate_step=np.inf)
     power = frames.stokes(circular_series(torch.nan_to_num(x), detector, interval))[0, 0].T.numpy() / 2 + 1
     # means over two days raise lines above the noise; of four bins the largest is drawn, so that lines, one or two
@@ -113,10 +118,7 @@ def plot_sensitivity(h_plus, h_cross, *, sample_interval=30 * u.s, label="signal
     -------
     figure : `~matplotlib.figure.Figure`
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained") if figure is None else figure
-    axes = figure.subplots()
+    figure, axes = _new_axes(figure, (7, 4.5))
     frequency, strain = characteristic_strain(h_plus, h_cross, sample_interval)
     seen = strain > 1e-3 * strain.max()
     axes.loglog(frequency[seen].value, strain[seen], color="0.6", lw=0.4, label=label, rasterized=True)
@@ -128,3 +130,11 @@ def plot_sensitivity(h_plus, h_cross, *, sample_interval=30 * u.s, label="signal
     axes.set(xlabel="frequency (Hz)", ylabel="characteristic strain", xlim=(1e-4, 0.1), ylim=(1e-22, 1e-17))
     axes.legend(frameon=False)
     return figure
+
+
+def _new_axes(figure, size):
+    """Axes in a figure, which is made if there is none."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained") if figure is None else figure
+    return figure, figure.subplots()

@@ -18,6 +18,7 @@ be twice as long, and hold half the noise per bin and time.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -47,12 +48,19 @@ def circular_series(x, detector, sample_interval):
         Of unit variance for noise. The frequency 1 / (2 dt) is the sampling frequency here.
     """
     n_samples = x.shape[-1]
-    time = torch.arange(n_samples, dtype=torch.float64, device=x.device) * sample_interval
-    phase = torch.remainder(4 * torch.pi * DETECTORS[detector].rotation_frequency * time, 2 * torch.pi).to(x.dtype)
-    z = torch.fft.fft(torch.complex(x[0], x[1]) * torch.polar(torch.ones_like(phase), phase))
+    turning = 2 * DETECTORS[detector].rotation_frequency * sample_interval
+    z = torch.fft.fft(torch.complex(x[0], x[1]) * _phasor(n_samples, turning, x.dtype, x.device))
     half = n_samples // 2
     negative = torch.cat([z[:1], z[half + 1 :].flip(-1)]).conj()
     return torch.fft.ifft(torch.stack([z[:half], negative])) / 2
+
+
+@lru_cache(maxsize=4)
+def _phasor(n_samples, turns, dtype, device):
+    """exp(2 pi i turns k) of the samples k."""
+    cycles = torch.arange(n_samples, dtype=torch.float64, device=device) * turns
+    phase = (2 * torch.pi * torch.remainder(cycles, 1)).to(dtype)
+    return torch.polar(torch.ones_like(phase), phase)
 
 
 @dataclass(frozen=True)

@@ -49,3 +49,9 @@ def test_sensitivity_curves(inspiral):
     labels = [line.get_label() for line in axes.lines]
     assert labels == ["signal", "TianQin, sky-averaged noise", "LISA, sky-averaged noise"]
     assert "Hz" in axes.get_xlabel()
+
+
+@pytest.mark.parametrize("shape", [(2, 100), (3, 5000), (5000,)])
+def test_series_that_cannot_be_drawn(shape):
+    with pytest.raises(ValueError, match="expected \\(2, n_samples\\) with n_samples >= 4096"):
+        plot_spectrogram(np.zeros(shape))
