@@ -16,6 +16,7 @@ with 16 bins on either side for the sidebands, in total power and in the polaris
 import numpy as np
 import torch
 
+from astrolearn.emri.series import levelled
 from astrolearn.emri.tracks import SEARCH, best_tracks, noise_deviation
 
 __all__ = ["N_SCALARS", "PATCH_SHAPE", "candidates"]
@@ -55,12 +56,12 @@ def candidates(x, detector, sample_interval):
         Strength of the track in the best of six polarisations and in its own, degree of polarisation, frequency in the
         middle, mean and last slope, order n, spacing and advance of the comb, strength of the comb, first frequency.
     """
-    n_samples = x.shape[1]
-    sums = SEARCH.sums(torch.from_numpy(x), detector, sample_interval)
-    tracks = best_tracks(sums, N_TRACKS, n_samples)
+    x = torch.from_numpy(levelled(x))
+    deviation = noise_deviation(x)
+    sums = SEARCH.sums(x, detector, sample_interval)
+    tracks = best_tracks(sums, N_TRACKS, deviation)
     lowest = SEARCH.lowest_bin(sample_interval)
     spectra, own = _straightened(sums, tracks)
-    deviation = noise_deviation(n_samples)
     spectra /= deviation
     polarized = own[1:].norm(dim=0)
     order, advance, strength, teeth, drift = _best_combs(spectra, tracks, lowest)

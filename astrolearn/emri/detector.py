@@ -28,7 +28,7 @@ from astrolearn.emri.networks import TrackSetNetwork, Zhang2022Network
 from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.population import EMRIPopulation
 from astrolearn.emri.response import DETECTORS
-from astrolearn.emri.series import as_series, check_whitened
+from astrolearn.emri.series import as_series, check_whitened, is_mostly_gaps
 from astrolearn.emri.tracks import SEARCH
 
 __all__ = ["EMRIDetector"]
@@ -420,10 +420,11 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
             raise ValueError(f"{name} has {length} samples, but the network of Zhang et al. (2022) was trained on {n} "
                              "and takes no other length; architecture='tracks' does")
         if length < n:
-            return [np.pad(x, ((0, 0), (0, n - length)), constant_values=np.nan)]
+            return [x[:, : length // 2 * 2]]
         starts = range(0, length - n + 1, n // 2)
         last = [] if (length - n) % (n // 2) < SEARCH.frame // 2 else [length - n]
-        return [x[:, start : start + n] for start in (*starts, *last)]
+        windows = [x[:, start : start + n] for start in (*starts, *last)]
+        return [window for window in windows if not is_mostly_gaps(window)] or windows[:1]
 
     def _best_windows(self, X):
         """Largest score of each series, and the number of its windows."""

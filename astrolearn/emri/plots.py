@@ -7,7 +7,7 @@ import torch
 from astrolearn.emri.noise import noise_psd
 from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.spectrogram import LineSearch, circular_series
-from astrolearn.emri.tracks import SEARCH, best_tracks
+from astrolearn.emri.tracks import SEARCH, best_tracks, noise_deviation
 
 __all__ = ["characteristic_strain", "plot_sensitivity", "plot_spectrogram"]
 
@@ -61,7 +61,7 @@ def plot_spectrogram(x, *, sample_interval=30 * u.s, detector="tianqin", n_track
         interpolation="nearest",
     )
     figure.colorbar(picture, ax=axes, label="power / mean power of noise", extend="max")
-    tracks = best_tracks(SEARCH.sums(x, detector, interval), n_tracks, x.shape[1])
+    tracks = best_tracks(SEARCH.sums(x, detector, interval), n_tracks, noise_deviation(x))
     for bins, slopes in zip(tracks.bins, tracks.slopes, strict=True):
         edges = torch.cat([bins, bins[-1:] + slopes[-1:] * SEARCH.slope_step]).numpy()
         time = np.arange(len(edges)) * SEARCH.block * interval / 86400

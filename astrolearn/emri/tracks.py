@@ -17,7 +17,7 @@ from astrolearn.core.parallel import map_batches
 from astrolearn.emri.noise import MIN_FREQUENCY
 from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.response import check_detector
-from astrolearn.emri.series import as_series, check_whitened
+from astrolearn.emri.series import as_series, check_whitened, levelled
 from astrolearn.emri.spectrogram import LineSearch, power_along
 
 __all__ = ["POLARIZATIONS", "SEARCH", "Tracks", "best_tracks", "track_statistic"]
@@ -74,16 +74,16 @@ def track_statistic(X, method="smooth", *, detector="tianqin", sample_interval=3
 
 
 def _smooth_statistic(x, detector, sample_interval):
-    x = torch.from_numpy(x[:, : x.shape[1] // 2 * 2])
+    x = torch.from_numpy(levelled(x[:, : x.shape[1] // 2 * 2]))
     power = power_along(SEARCH.sums(x, detector, sample_interval), POLARIZATIONS)
     # tracks that left the band before the last block are in the maximum over their last block
     best = max(table.max().item() for table in _forward(power, SEARCH.slope_step))
-    return best / noise_deviation(x.shape[1])
+    return best / noise_deviation(x)
 
 
 def _viterbi_statistic(x, detector, sample_interval):
     del detector  # the plain search does not know how it turns
-    x = torch.from_numpy(np.nan_to_num(x))
+    x = torch.from_numpy(np.nan_to_num(levelled(x)))
     n = _VITERBI_FRAME
     lowest = max(int(MIN_FREQUENCY.value * sample_interval * n), 1)
     window = torch.sin(torch.pi * (torch.arange(n) + 0.5) / n) * (2 / n) ** 0.5
@@ -97,9 +97,10 @@ def _viterbi_statistic(x, detector, sample_interval):
 _METHODS = {"smooth": _smooth_statistic, "viterbi": _viterbi_statistic}
 
 
-def noise_deviation(n_samples):
-    """Standard deviation of the power of noise in one polarisation along a track through a series."""
-    return (SEARCH.n_frames(n_samples) * _OVERLAP) ** 0.5
+def noise_deviation(x):
+    """Standard deviation of the power of noise in one polarisation along a track through a series, NaN in its gaps."""
+    share = 1 - torch.isnan(x).any(dim=0).float().mean().item()
+    return (SEARCH.n_frames(x.shape[1]) * share * _OVERLAP) ** 0.5
 
 
 def _arrivals(tables, step):
@@ -171,7 +172,7 @@ class Tracks:
         self.score, self.middle, self.bins, self.slopes = score, middle, bins, slopes
 
 
-def best_tracks(sums, n_tracks, n_samples):
+def best_tracks(sums, n_tracks, deviation):
     """
     The strongest tracks that differ in the middle of the data.
 
@@ -181,8 +182,8 @@ def best_tracks(sums, n_tracks, n_samples):
         Of a `LineSearch`.
     n_tracks : int
         How many; they are at least four bins apart in the middle block.
-    n_samples : int
-        Length of the series.
+    deviation : float
+        See `noise_deviation`.
 
     Returns
     -------
@@ -221,4 +222,4 @@ def best_tracks(sums, n_tracks, n_samples):
         at = at + now * step
         now = follow(backward[block], at, now, (-_FALL, _RISE), False)
         bins[:, block], slopes[:, block] = at, now
-    return Tracks(score / noise_deviation(n_samples), start, bins, slopes)
+    return Tracks(score / deviation, start, bins, slopes)

@@ -8,6 +8,7 @@ from scipy.stats import kstest
 
 from astrolearn.emri import project, track_statistic
 from astrolearn.emri.candidates import N_SCALARS, PATCH_SHAPE, candidates
+from astrolearn.emri.series import levelled
 from astrolearn.emri.spectrogram import LineSearch, circular_series, power_along
 from astrolearn.emri.tracks import POLARIZATIONS, SEARCH, best_tracks, noise_deviation
 
@@ -87,16 +88,16 @@ def test_power_of_a_line():
 @pytest.mark.parametrize("rise", [0, 40, 150])
 @pytest.mark.parametrize("polarization", [(1, 0), (0, 1), (0.7, 0.7)])
 def test_smooth_tracks_are_found(rise, polarization):
-    x = noise(2) + line(4e-3, rise, 25, polarization=polarization)
+    x = levelled(noise(2) + line(4e-3, rise, 25, polarization=polarization))
     sums = SEARCH.sums(torch.from_numpy(x), "tianqin", 30.0)
-    tracks = best_tracks(sums, 4, N)
+    tracks = best_tracks(sums, 4, noise_deviation(torch.from_numpy(x)))
     first = 4e-3 * 30 * SEARCH.frame
     assert abs(tracks.bins[0, 0].item() - first) <= 4
     ends = tracks.bins[0, -1].item() + tracks.slopes[0, -1].item() * SEARCH.slope_step
     assert abs(ends - first - rise) <= 8
     assert tracks.score[0] > 1.5 * tracks.score[1] or abs(tracks.middle[1] - tracks.middle[0]) < 12
     (statistic,) = track_statistic(x[None])
-    assert statistic == pytest.approx(tracks.score[0].item(), rel=1e-4)
+    assert statistic == pytest.approx(tracks.score[0].item(), rel=0.01)  # its level is taken out twice
     assert statistic > track_statistic(noise(2)[None])[0] + 3
 
 
@@ -107,7 +108,7 @@ def test_score_is_in_standard_deviations():
         sums = SEARCH.sums(torch.from_numpy(noise(seed, 2**16)), "tianqin", 30.0)
         power = power_along(sums, POLARIZATIONS)[:, :, 3]
         values.append(power.sum(dim=1)[:, 100:1500:50])
-    values = torch.stack(values) / noise_deviation(2**16)
+    values = torch.stack(values) / noise_deviation(torch.zeros(2, 2**16))
     assert values.mean().item() == pytest.approx(0, abs=0.05)
     assert values.std().item() == pytest.approx(1, abs=0.08)
 
