@@ -23,6 +23,8 @@ __all__ = ["kerr_start", "kerr_track"]
 
 _MARGIN = 0.05  # the orbit ends when the turning points r2 and r3, which meet at the separatrix, are this close
 _SLOWEST = 0.25  # of the Newtonian dp/dt: fluxes that shrink an orbit more slowly than that have failed
+_FINENESS = 4  # of the steps of orbits that plunge: their phases are right to 1e-3 rad (see the tests)
+_N_CLOSER, _CLOSEST = 400, 1e-7  # knots that draw nearer to a plunge, and how near, in units of the time to it
 _CIRCULAR = 1e-4  # eccentricity of what is called circular: the constants of motion are 0 / 0 at zero
 
 
@@ -111,9 +113,9 @@ def separation(a, state):
     return 1 - r3 * (1 + e) / p
 
 
-def _pace(a):
-    """Time scale of an orbit that speeds up toward the separatrix."""
-    return lambda state, rate: state[0] * np.minimum(1, 3 * separation(a, state)) / np.abs(rate[0])
+def _pace(a, fineness=1):
+    """Time scale of an orbit that speeds up toward the separatrix, and a fraction of it for finer steps."""
+    return lambda state, rate: state[0] * np.minimum(1, 3 * separation(a, state)) / np.abs(rate[0]) / fineness
 
 
 def _to_go(a, scale):
@@ -168,7 +170,7 @@ def kerr_track(inspirals, time):
         With nu the radial frequency and the rates omega_r, omega_theta - omega_r, omega_phi - omega_theta. It ends
         just before the separatrix.
     """
-    a, mass, e0 = inspirals.spin, inspirals.mass_1, np.maximum(inspirals.e0, _CIRCULAR)
+    a, e0 = inspirals.spin, np.maximum(inspirals.e0, _CIRCULAR)
     cosine = np.cos(inspirals.inclination)
     with np.errstate(invalid="ignore", divide="ignore"):  # of orbits that are not bound, refused below
         x0 = x_from_cos_inclination(a, inspirals.p0, e0, cosine)
@@ -177,20 +179,51 @@ def kerr_track(inspirals, time):
         row = int(np.argmax(inspirals.p0 <= end))
         raise ValueError(f"the orbit in row {row} has no time left: p0 = {inspirals.p0[row]:g} is inside its last "
                          f"stable orbit, {end[row]:.3f}")
-    scale = inspirals.mass_2 / mass**2
-    rates = geodesic_rates(a)
     start = np.stack([inspirals.p0, e0, x0])
-    orbit, _, plunge = evolve(
-        lambda state: scale * rates(state), start, time, _to_go(a, scale), _pace(a)
-    )
-    omega_r, omega_theta, omega_phi = (
-        np.array(fundamental_frequencies(a[:, None], *orbit)) / mass[:, None]
-    )
-    # the azimuth of a retrograde orbit runs against its anomaly: dragging turns every orbital plane forward
-    rates = np.stack([omega_r, omega_theta - omega_r, omega_phi - np.sign(orbit[2]) * omega_theta])
-    start = np.stack([inspirals.phase0, inspirals.gamma0, inspirals.alpha0])
-    phases = start[..., None] + CubicSpline(time, rates, axis=-1).antiderivative()(time)
+    orbit, omegas, plunge = _evolve_geodesics(inspirals, start, time)
+    plunging = np.flatnonzero(np.isfinite(plunge))
+    if len(plunging):  # near the separatrix, where orbits change fast, steps must be finer
+        orbit[:, plunging], omegas[:, plunging], plunge[plunging] = _evolve_geodesics(
+            inspirals[plunging], start[:, plunging], time, _FINENESS
+        )
+    rates = _phase_rates(orbit, omegas)
+    gained = CubicSpline(time, rates, axis=-1).antiderivative()(time)
+    for row in np.flatnonzero(np.isfinite(plunge)):
+        gained[:, row] = _gained_until_plunge(inspirals[[row]], start[:, [row]], time, plunge[row])
+    phases = np.stack([inspirals.phase0, inspirals.gamma0, inspirals.alpha0])[..., None] + gained
+    omega_r, _, omega_phi = omegas
     return Trajectory(time, omega_r / (2 * np.pi), np.abs(omega_phi) / (2 * np.pi), orbit[1], phases, rates, plunge)
+
+
+def _evolve_geodesics(inspirals, start, time, fineness=1):
+    """Orbits (p, e, x) and their angular frequencies in rad/s, both (3, n, n_knots), and their ends (n,)."""
+    a, scale = inspirals.spin, inspirals.mass_2 / inspirals.mass_1**2
+    rates = geodesic_rates(a)
+    orbit, _, plunge = evolve(lambda state: scale * rates(state), start, time, _to_go(a, scale), _pace(a, fineness))
+    return orbit, np.array(fundamental_frequencies(a[:, None], *orbit)) / inspirals.mass_1[:, None], plunge
+
+
+def _phase_rates(orbit, omegas):
+    """Rates of the phases Phi, gamma and alpha."""
+    omega_r, omega_theta, omega_phi = omegas
+    # the azimuth of a retrograde orbit runs against its anomaly: dragging turns every orbital plane forward
+    return np.stack([omega_r, omega_theta - omega_r, omega_phi - np.sign(orbit[2]) * omega_theta])
+
+
+def _gained_until_plunge(inspiral, start, time, plunge):
+    """
+    What the phases of one orbit gain to each knot, (3, n_knots).
+
+    Its frequencies change ever faster toward the plunge, within less than the distance of the knots, and stop there. So
+    they are integrated on knots of their own, which draw nearer to each other; after the plunge the phases run on.
+    """
+    before = time[time < plunge]
+    closer = plunge - plunge * np.geomspace(1, _CLOSEST, _N_CLOSER)
+    own = np.unique(np.concatenate([before, closer, [plunge]]))
+    orbit, omegas, _ = _evolve_geodesics(inspiral, start, own, _FINENESS)
+    rates = _phase_rates(orbit, omegas)[:, 0]
+    gained = CubicSpline(own, rates, axis=-1).antiderivative()(np.minimum(time, plunge))
+    return gained + rates[:, -1:] * np.maximum(time - plunge, 0)
 
 
 def kerr_start(inspirals, e_plunge, time_to_plunge):
