@@ -115,7 +115,7 @@ def _is_plain(x):
     """Whether a list can be left to numpy, which drops the units and masks of what is in it."""
     if isinstance(x, (list, tuple)):
         return all(_is_plain(item) for item in x)
-    return not isinstance(x, (u.Quantity, Masked, np.ma.MaskedArray, NDData))
+    return not isinstance(x, (Masked, np.ma.MaskedArray, NDData)) and getattr(x, "unit", None) is None
 
 
 def _split_mask(x):

@@ -45,13 +45,15 @@ def map_batches(function, batches, n_jobs=None, *, ahead=None):
         dask cluster.
     ahead : int, optional
         At most so many results per process are computed before they are asked for, however slow the caller is; for
-        results that are large. The processes wait for each other after so many. Default: no limit.
+        results that are large; one or more. The processes wait for each other after so many. Default: no limit.
 
     Yields
     ------
     result
         ``function(batch)`` of each batch.
     """
+    if ahead is not None and ahead < 1:
+        raise ValueError(f"ahead={ahead} must be 1 or more")
     caller = os.getpid()
     calls = (delayed(_call)(function, batch, caller) for batch in batches)
     # joblib would keep a copy of every large batch in /dev/shm, which is memory, until the last one is done

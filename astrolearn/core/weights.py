@@ -250,7 +250,7 @@ def release(estimator, name, number, *, folder=_FOLDER, **card):
     wrong = (card.keys() | {"sha256"}) ^ _CARD_KEYS
     if wrong:
         raise ValueError(f"missing or unknown entries of the card: {', '.join(sorted(wrong))}")
-    path = Path(folder) / f"{name}-{number}.safetensors"
+    path = Path(folder) / f"{name}-{card['number']}.safetensors"
     estimator.save(path)
     card["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     text = json.dumps({key: card[key] for key in sorted(card)}, indent=2) + "\n"

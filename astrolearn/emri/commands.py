@@ -1,6 +1,5 @@
 """The command ``astrolearn detect``: from strain in a file to a table of detections."""
 
-from importlib.metadata import version
 from pathlib import Path
 
 import astropy.units as u
@@ -91,7 +90,7 @@ def detect(
         series = Whitener(density, sample_interval=detector.sample_interval).transform(series)
     table = detector.detect(series)
     table.add_column(np.arange(len(table)), name="series", index=0)
-    table.meta |= {"input": str(strain), "weights": str(weights), "astrolearn": version("astrolearn")}
+    table.meta |= {"input": str(strain), "weights": str(weights)}
     say("writing files", quiet)
     best = int(np.argmax(table["statistic"]))
     written = write_outputs([
@@ -110,7 +109,7 @@ def _check_interval(path, stated, given, detector):
     wanted = read_interval(detector.sample_interval)
     given = None if given is None else as_quantity(given, u.s, "--sample-interval").value
     if stated is None and given is None:
-        raise ValueError(f"{path} does not say its sampling interval: give it with --sample-interval")
+        raise ValueError(f"{path} does not state its sampling interval: give it with --sample-interval")
     interval = stated if given is None else given
     if stated is not None and given is not None and not np.isclose(stated, given, rtol=1e-3):
         raise ValueError(f"{path} is sampled every {stated:g} s, not every {given:g} s")
@@ -131,8 +130,8 @@ def _read_psd(path):
 def _summary(table, n=10):
     """Text on the most significant series."""
     n_detected = int(table["detected"].sum())
-    head = (f"{n_detected} of {len(table)} series hold{'s' if n_detected == 1 else ''} a signal at a false-alarm "
-            f"probability of {table.meta['false_alarm_probability']:g}")
+    head = (f"a signal is detected in {n_detected} of {len(table)} series at a false-alarm probability of "
+            f"{table.meta['false_alarm_probability']:g}")
     rows = table[np.argsort(-np.asarray(table["statistic"]))[:n]]
     shown = QTable({
         "series": rows["series"],

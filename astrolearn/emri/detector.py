@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from functools import partial
+from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -40,10 +41,11 @@ _AT_ONCE = 8  # series of one job in prediction: a first convolution of 64 would
 
 class EMRIDetector(ClassifierMixin, NetworkEstimator):
     """
-    Finds gravitational waves of extreme-mass-ratio inspirals in three months, or any other time, of strain.
+    Finds gravitational waves of extreme-mass-ratio inspirals in series of strain, of three months or another length.
 
     A series is given a score by a network; the scores of many series of pure noise say how probable a false alarm
-    with such a score is, and held-out signals how probable a signal is.
+    with such a score is, and held-out signals how probable a signal is. The network on tracks takes the level of the
+    noise from the series itself, and samples that stand out by 8 standard deviations as gaps.
 
     Parameters
     ----------
@@ -68,7 +70,8 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
     n_noise : int, optional
         Series of noise from which the false-alarm probabilities are found. Default: 5000, good to 1e-3.
     device, batch_size, max_epochs, lr, random_state, verbose, n_jobs
-        See `~astrolearn.core.estimator.NetworkEstimator`.
+        See `~astrolearn.core.estimator.NetworkEstimator`. In prediction a batch has 8 series at most, and each process
+        takes one batch at a time.
 
     Attributes
     ----------
@@ -236,6 +239,9 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         if population.detector != self.detector or not np.isclose(interval, self._interval):
             raise ValueError(f"the population is for {population.detector} every {interval:g} s, this detector for "
                              f"{self.detector} every {self._interval:g} s")
+        if population.n_samples < self._shortest:
+            raise ValueError(f"the population has series of {population.n_samples} samples; at least {self._shortest} "
+                             "are needed")
 
     @property
     def _interval(self):
@@ -329,7 +335,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         Raises
         ------
         ValueError
-            If there were too few series of noise for so small a probability.
+            If there were too few series of noise to measure so small a probability.
         """
         score, n_windows = self._best_windows(X)
         detected = self._detected(self._false_alarms(score, n_windows), n_windows)
@@ -365,8 +371,9 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         -------
         table : SampleTable
             ``statistic`` (that of `decision_function`), ``probability`` of a signal (see `predict_proba`),
-            ``false_alarm_probability`` that noise of this length scores as high, ``upper_limit`` (True: no series of
-            noise did, and the probability is below the one given), and ``detected``.
+            ``false_alarm_probability`` that noise alone scores as high, ``upper_limit`` (True: no series of noise did,
+            and the probability is below the one given), and ``detected``. The noise is that of the trained length,
+            without gaps; for a longer series the number of its windows is allowed for.
         """
         score, n_windows = self._best_windows(X)
         false_alarm = self._false_alarms(score, n_windows)
@@ -379,7 +386,7 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         })
         table.meta |= {
             "false_alarm_probability": self.false_alarm_probability, "prior_odds": self.prior_odds,
-            "n_noise": len(self.noise_scores_),
+            "n_noise": len(self.noise_scores_), "astrolearn": version("astrolearn"),
         }
         return table
 
@@ -399,8 +406,8 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         smallest = 1 - (1 - 1 / (n + 1)) ** n_windows.max()
         if self.false_alarm_probability < smallest * (1 - 1e-9):
             in_windows = f" in a series of {n_windows.max()} windows" if n_windows.max() > 1 else ""
-            raise ValueError(f"false_alarm_probability={self.false_alarm_probability:g}{in_windows} cannot be told "
-                             f"from {n} series of noise: fit with a larger n_noise, or calibrate with more")
+            raise ValueError(f"false_alarm_probability={self.false_alarm_probability:g}{in_windows} cannot be measured "
+                             f"with {n} series of noise: fit with a larger n_noise, or calibrate with more")
         return false_alarm <= self.false_alarm_probability * (1 + 1e-9)
 
     def _read(self, X):

@@ -11,8 +11,6 @@ from astrolearn.emri.parameters import GPC, MSUN
 
 __all__ = ["few_waveform"]
 
-_SIDEREAL_YEAR = 31558149.763545603  # s, the unit of the package's durations
-
 
 def few_waveform(inspirals, n_samples, sample_interval):
     """
@@ -37,14 +35,14 @@ def few_waveform(inspirals, n_samples, sample_interval):
     ImportError
         If fastemriwaveforms is not installed.
     """
-    generate = _generator()
+    generate, year = _generator()
     h = torch.zeros(2, len(inspirals), n_samples)
     for row, one in enumerate(map(inspirals.__getitem__, range(len(inspirals)))):
         wave = generate(
             one.mass_1 / MSUN, one.mass_2 / MSUN, one.spin, one.p0, one.e0, np.cos(one.inclination), one.distance / GPC,
             one.theta_S, one.phi_S, one.theta_K, one.phi_K,
             Phi_phi0=one.phase0 + one.gamma0 + one.alpha0, Phi_theta0=one.phase0 + one.gamma0, Phi_r0=one.phase0,
-            mich=False, dt=sample_interval, T=(n_samples + 1) * sample_interval / _SIDEREAL_YEAR,
+            mich=False, dt=sample_interval, T=(n_samples + 1) * sample_interval / year,
         )[:n_samples]
         # its basis is p = n x S / |n x S| and q = n x p, and its cross polarisation has the other sign
         p = np.cross(unit_vector(one.theta_S, one.phi_S), unit_vector(one.theta_K, one.phi_K))
@@ -58,10 +56,12 @@ def few_waveform(inspirals, n_samples, sample_interval):
 
 @lru_cache(maxsize=1)
 def _generator():
+    """The other package's generator, and the year in s in which it counts durations."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its dependencies, about their versions
         try:
+            from few.utils.constants import YRSID_SI
             from few.waveform import Pn5AAKWaveform
         except ImportError as error:
             raise ImportError("waveform='few-aak' needs fastemriwaveforms: pip install astrolearn[few]") from error
-        return Pn5AAKWaveform(force_backend="cpu")
+        return Pn5AAKWaveform(force_backend="cpu"), YRSID_SI

@@ -4,7 +4,7 @@ How an orbit shrinks and precesses: from initial parameters to frequencies and p
 A waveform of three months has 262144 samples, but the orbit itself changes over days. So the ordinary differential
 equations are solved for all inspirals at once in large steps of their own (each a fraction of the time over which its
 frequency grows), and the result is interpolated to knots a few hundred samples apart. Everything here is float64: the
-phases reach 1e5 rad and must be right to 1e-3.
+phases reach 1e5 rad and are right to 1e-3 at the knots.
 """
 
 from dataclasses import dataclass
@@ -123,7 +123,7 @@ def peters_mathews_track(inspirals, time):
     nu0 = ((1 - inspirals.e0**2) / inspirals.p0) ** 1.5 / (2 * np.pi * inspirals.mass_1)
     start = np.stack([nu0, inspirals.e0, inspirals.phase0, inspirals.gamma0, inspirals.alpha0])
     states, rates, plunge = evolve(peters_mathews_rates(inspirals), start, time, to_go)
-    # after the end the phases run on at the last rates, so that they are right up to it between two knots
+    # after the end the phases run on at the last rates, so that no phase stands still between two knots
     late = np.maximum(time - plunge[:, None], 0)
     phases = states[2:] + rates[2:] * late
     return Trajectory(time, states[0], states[0], np.maximum(states[1], 0), phases, rates[2:], plunge)
@@ -149,9 +149,10 @@ def peters_mathews_start(inspirals, e_plunge, time_to_plunge):
     """
     rates = peters_mathews_rates(inspirals)
     end = np.stack([last_stable_frequency(inspirals, e_plunge), e_plunge])
-    states, _, _ = evolve(lambda state: -time_to_plunge * rates(state)[:2], end, np.array([0.0, 1.0]))
-    nu, e = states[:, :, -1]
-    return (1 - e * e) / (2 * np.pi * inspirals.mass_1 * nu) ** (2 / 3), e
+    with np.errstate(invalid="ignore", divide="ignore"):  # where there is no such orbit
+        states, _, _ = evolve(lambda state: -time_to_plunge * rates(state)[:2], end, np.array([0.0, 1.0]))
+        nu, e = states[:, :, -1]
+        return (1 - e * e) / (2 * np.pi * inspirals.mass_1 * nu) ** (2 / 3), e
 
 
 def evolve(derivative, start, time, to_go=None, pace=None):

@@ -59,15 +59,16 @@ def read_strain(path):
 
 
 def _read_fits(path):
+    found = []
     with fits.open(path) as hdus:
         for hdu in hdus:
             if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU)):
                 columns = {name: hdu.data[name] for name in hdu.columns.names}
                 units = dict(zip(hdu.columns.names, hdu.columns.units, strict=True))
-                return _channels(path, columns, units, dict(hdu.header))
-            if hdu.is_image and hdu.data is not None:
-                return hdu.data.astype(float), _stated_interval(path, dict(hdu.header))
-    raise ValueError(f"{path} holds neither an image nor a table")
+                found.append(_channels(path, columns, units, dict(hdu.header)))
+            elif hdu.is_image and hdu.data is not None:
+                found.append((hdu.data.astype(float), _stated_interval(path, dict(hdu.header))))
+    return _only(path, found, "images or tables")
 
 
 def _read_hdf5(path):
@@ -79,27 +80,34 @@ def _read_hdf5(path):
         groups = {}
         file.visititems(lambda name, item: groups.setdefault(item.parent.name, {}).update({name.split("/")[-1]: item})
                         if isinstance(item, h5py.Dataset) else None)
-        found = [series for name, members in groups.items() if (series := _in_group(path, file, name, members))]
-        shapes = [f"{name} {item.shape}" for members in groups.values() for name, item in members.items()]
-    if len(found) > 1:
-        raise ValueError(f"{path} holds {len(found)} series of two channels ({', '.join(shapes)}): keep one")
-    if not found:
-        raise ValueError(f"{path} holds no data sets of two channels, which are (2, n_samples), (n, 2, n_samples) or "
-                         f"two columns; it holds {', '.join(shapes) or 'nothing'}")
-    return found[0]
+        found = [series for name, members in groups.items() for series in _in_group(path, file, name, members)]
+        shapes = [f"{item.name} {item.shape}" for members in groups.values() for item in members.values()]
+    held = f"data sets of two channels, (2, n_samples), (n, 2, n_samples) or two columns ({', '.join(shapes)})"
+    return _only(path, found, held)
+
+
+def _only(path, found, held):
+    """The one pair of series and interval that a file holds."""
+    if len(found) == 1:
+        return found[0]
+    count = "no" if not found else len(found)
+    raise ValueError(f"{path} holds {count} {held}; there must be one")
 
 
 def _in_group(path, file, name, members):
-    """Channels and interval from the data sets of one group, if they are there."""
+    """Series and intervals from the data sets of one group."""
     stated = dict(file.attrs) | dict(file[name].attrs)
+    columns = {key: item[()] for key, item in members.items() if item.ndim == 1 and len(item) > 1}
+    units = {key: _text(members[key].attrs.get("unit", members[key].attrs.get("units"))) for key in columns}
+    found = []
     for item in members.values():
         if item.ndim in (2, 3) and item.shape[-2] == 2:
-            return item[()], _stated_interval(path, stated | dict(item.attrs))
-    columns = {key: item[()] for key, item in members.items() if item.ndim == 1 and len(item) > 1}
-    if len(columns) < 2:
-        return None
-    units = {key: _text(members[key].attrs.get("unit", members[key].attrs.get("units"))) for key in columns}
-    return _channels(path, columns, units, stated)
+            times = [key for key in columns if key.lower() in _TIMES]
+            interval = _interval(path, columns, units, times, item.shape[-1], stated | dict(item.attrs))
+            found.append((item[()], interval))
+    if not found and len(columns) >= 2:
+        found.append(_channels(path, columns, units, stated))
+    return found
 
 
 def _channels(path, columns, units, stated):
@@ -109,17 +117,41 @@ def _channels(path, columns, units, stated):
     if len(names) != 2:
         raise ValueError(f"{path} needs two channels beside its times, but has the columns {', '.join(columns)}")
     for name in names:
-        if units[name] and units[name] != "strain" and u.Unit(units[name]) != u.dimensionless_unscaled:
+        if units[name] and units[name] != "strain" and _unit(path, name, units[name]) != u.dimensionless_unscaled:
             raise u.UnitConversionError(f"{path}: the column {name} has the unit '{units[name]}', but strain has none")
-    interval = _stated_interval(path, stated)
-    if times:
-        unit = u.Unit(units[times[0]] or "s")
-        steps = np.diff(np.asarray(columns[times[0]], dtype=float)) * unit.to(u.s)
-        interval = float(np.median(steps))
-        if not np.allclose(steps, interval, rtol=1e-3, atol=0):
-            raise ValueError(f"{path}: the times are not regular, from {steps.min():g} to {steps.max():g} s apart: "
-                             "resample the strain, and fill gaps with NaN")
+    lengths = {name: len(columns[name]) for name in names}
+    if len(set(lengths.values())) > 1:
+        several = " and ".join(str(length) for length in lengths.values())
+        raise ValueError(f"{path}: the channels {names[0]} and {names[1]} have {several} samples")
+    interval = _interval(path, columns, units, times, lengths[names[0]], stated)
     return np.stack([np.asarray(columns[name], dtype=float) for name in names]), interval
+
+
+def _interval(path, columns, units, times, n_samples, stated):
+    """The sampling interval in s, from times and from what is stated; `None` if there is neither."""
+    given = _stated_interval(path, stated)
+    if not times:
+        return given
+    name = times[0]
+    time = np.asarray(columns[name], dtype=float)
+    if len(time) != n_samples:
+        raise ValueError(f"{path}: {name} has {len(time)} times for {n_samples} samples")
+    steps = np.diff(time) * _unit(path, name, units[name] or "s").to(u.s)
+    interval = float(np.median(steps))
+    if not np.allclose(steps, interval, rtol=1e-3, atol=0):
+        raise ValueError(f"{path}: the times are not regular, from {steps.min():g} to {steps.max():g} s apart: "
+                         "resample the strain, and fill gaps with NaN")
+    if given is not None and not np.isclose(given, interval, rtol=1e-3):
+        raise ValueError(f"{path}: its times are {interval:g} s apart, but it states an interval of {given:g} s")
+    return interval
+
+
+def _unit(path, name, unit):
+    """A unit from its text."""
+    try:
+        return u.Unit(unit)
+    except ValueError as error:
+        raise ValueError(f"{path}: the unit '{unit}' of {name} is not one that astropy knows") from error
 
 
 def _stated_interval(path, stated):

@@ -124,10 +124,13 @@ def whiten(h, factors):
 def _differenced_filter(n_samples, sample_interval, psd):
     """How often to take differences before whitening, and the filter for what they leave."""
     factors = whitening_filter(n_samples, sample_interval, psd)
+    if not factors.any():
+        raise ValueError(f"{n_samples} samples every {sample_interval:g} s hold no frequency from "
+                         f"{MIN_FREQUENCY.to('mHz'):g} on, where whitening begins")
     difference = 1 - np.exp(-2j * np.pi * np.arange(len(factors)) / n_samples)
     used = factors > 0
     spread = [np.ptp(np.log(factors[used] / np.abs(difference[used]) ** order)) for order in range(4)]
-    order = int(np.argmin(spread)) if used.any() else 0
+    order = int(np.argmin(spread))
     return order, factors / np.where(used, difference, 1) ** order
 
 
@@ -164,8 +167,8 @@ class Whitener(TransformerMixin, BaseEstimator):
 
     The noise of a detector is red: its slow drifts are many orders of magnitude above what is searched for, and where
     data begin, end or are missing they would jump. So the series is differenced first, as often as makes its density
-    flattest (twice for TianQin and LISA). Differences know no drifts, so that the rest of the filter is short and a
-    gap in them does no more harm than a gap in white noise.
+    flattest (twice for TianQin and LISA at 30 s). Differences know no drifts, so that the rest of the filter is short
+    and a gap in them does no more harm than a gap in white noise.
 
     Parameters
     ----------
@@ -247,6 +250,8 @@ class Whitener(TransformerMixin, BaseEstimator):
         if not (psd > 0).all() or not (frequency >= 0).all() or not (np.diff(frequency) > 0).all():
             raise ValueError("psd must be positive, and its frequencies must increase")
         used = frequency > 0
+        if used.sum() < 2:
+            raise ValueError("the psd needs at least 2 positive frequencies")
         spline = PchipInterpolator(np.log(frequency[used]), np.log(psd[used]), extrapolate=False)
 
         def density(f):

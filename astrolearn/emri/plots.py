@@ -6,6 +6,7 @@ import torch
 
 from astrolearn.emri.noise import noise_psd
 from astrolearn.emri.parameters import read_interval
+from astrolearn.emri.series import as_wave
 from astrolearn.emri.spectrogram import LineSearch, circular_series
 from astrolearn.emri.tracks import SEARCH, best_tracks, noise_deviation
 
@@ -52,13 +53,15 @@ def plot_spectrogram(x, *, sample_interval=30 * u.s, detector="tianqin", n_track
     # bins wide, survive the pixels of the picture
     n_bins, n_frames = power.shape
     together = min(3, n_frames)
-    power = power[:, : n_frames // together * together].reshape(n_bins, -1, together).mean(axis=2)
+    drawn = n_frames // together * together
+    power = power[:, :drawn].reshape(n_bins, -1, together).mean(axis=2)
     power = power.reshape(n_bins // 4, 4, -1).max(axis=1)
     days = x.shape[1] * interval / 86400
+    step = SEARCH.frame / 2 * interval / 86400  # frames overlap by half: each stands for the half around its middle
     top = 0.5e3 / interval
     picture = axes.imshow(
-        power, origin="lower", aspect="auto", extent=(0, days, 0, top), cmap="cividis", vmin=1, vmax=5,
-        interpolation="nearest",
+        power, origin="lower", aspect="auto", extent=(step / 2, (drawn + 0.5) * step, 0, top), cmap="cividis",
+        vmin=1, vmax=5, interpolation="nearest",
     )
     figure.colorbar(picture, ax=axes, label="power / mean power of noise", extend="max")
     tracks = best_tracks(SEARCH.sums(x, detector, interval), n_tracks, noise_deviation(x))
@@ -94,7 +97,7 @@ def characteristic_strain(h_plus, h_cross, sample_interval=30 * u.s):
         f is the squared SNR, averaged over the directions in the sky.
     """
     interval = read_interval(sample_interval)
-    waves = [np.fft.rfft(torch.as_tensor(h).cpu().double().numpy())[1:] * interval for h in (h_plus, h_cross)]
+    waves = [np.fft.rfft(as_wave(h, "the wave").cpu().double().numpy())[1:] * interval for h in (h_plus, h_cross)]
     frequency = np.fft.rfftfreq(len(h_plus), interval)[1:]
     return frequency * u.Hz, 2 * frequency * np.sqrt(sum(np.abs(wave) ** 2 for wave in waves))
 
@@ -126,7 +129,7 @@ def plot_sensitivity(h_plus, h_cross, *, sample_interval=30 * u.s, label="signal
     for detector, (name, colour, style) in _LINES.items():
         # the two channels respond to 3/10 of a wave's power
         sensitivity = np.sqrt(f * noise_psd(f, detector) / 0.3).to_value(u.one)
-        axes.loglog(f.value, sensitivity, color=colour, ls=style, lw=2, label=f"{name}, sky-averaged noise")
+        axes.loglog(f.value, sensitivity, color=colour, ls=style, lw=2, label=f"{name}, sky-averaged sensitivity")
     axes.set(xlabel="frequency (Hz)", ylabel="characteristic strain", xlim=(1e-4, 0.1), ylim=(1e-22, 1e-17))
     axes.legend(frameon=False)
     return figure

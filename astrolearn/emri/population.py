@@ -47,7 +47,8 @@ class EMRIPopulation:
         Default: TianQin.
     waveform : {"ak", "aak", "few-aak"}, optional
         Analytic kludge (default), augmented (see `analytic_kludge`), or the augmented one of the package
-        fastemriwaveforms, which must be installed.
+        fastemriwaveforms, which must be installed. The orbits of the latter are drawn with the fluxes of ours, so that
+        ``time_to_plunge`` and ``e_plunge`` hold only roughly.
     snr : float, (float, float) or None, optional
         Optimal signal-to-noise ratio over both channels, uniform in a range; it sets the distance. `None`: the distance
         is that of ``redshift``. Default: (50, 120).
@@ -109,6 +110,8 @@ class EMRIPopulation:
             raise ValueError(f"waveform={waveform!r} is none of {', '.join(map(repr, _WAVEFORMS))}")
         if (snr is None) == (redshift is None):
             raise ValueError("give either snr or redshift: each sets the distance")
+        if snr is not None and min_snr:
+            raise ValueError("min_snr is for signals at a redshift; with snr, give its range")
         self.detector = check_detector(detector)
         self.waveform = waveform
         self.snr = None if snr is None else _range(snr, "snr", 0, np.inf, unit=u.one)
@@ -116,7 +119,7 @@ class EMRIPopulation:
         self.mass_2 = _range(mass_2, "mass_2", 0, np.inf, unit=u.Msun)
         self.spin = _range(spin, "spin", 0, 0.998)
         self.e_plunge = _range(e_plunge, "e_plunge", 0, 0.9)
-        self.time_to_plunge = _range(time_to_plunge, "time_to_plunge", 0, np.inf)
+        self.time_to_plunge = _range(time_to_plunge, "time_to_plunge", 0, np.inf, unit=u.one)
         if not 0 < e0_max < 1 or n_samples < 1 or not 0 <= min_snr < np.inf or not np.isfinite(mass_index):
             raise ValueError(f"e0_max={e0_max} must be between 0 and 1, n_samples={n_samples} positive, "
                              f"min_snr={min_snr} not negative, and mass_index={mass_index} finite")
@@ -148,8 +151,8 @@ class EMRIPopulation:
         In the spirit of the model M12 of Babak et al. (2017), 1703.09722: massive black holes of a mass function
         falling as M**-0.3 (Barausse 2012), a spin of 0.98, inspirals of 10 solar masses at a rate per hole that falls
         as M**-0.19 (Amaro-Seoane & Preto 2011), at a constant rate per comoving volume. The redshift ends at 0.25, or
-        1.3 Gpc: of the sources that reach an SNR of 50 in three months of TianQin, the farthest are at 0.8 Gpc. What
-        the population model says beyond this is our choice.
+        1.3 Gpc, beyond the sources that reach an SNR of 50 in three months of TianQin (the benchmark of the groups
+        gives the distance of the farthest). What the population model says beyond this is our choice.
 
         Parameters
         ----------

@@ -19,6 +19,7 @@ from scipy.special import i0
 from astrolearn.core.inputs import as_quantity
 from astrolearn.emri.geometry import polarization_basis
 from astrolearn.emri.parameters import AU, read_columns, read_interval
+from astrolearn.emri.series import as_wave
 
 __all__ = ["DETECTORS", "Constellation", "check_detector", "project"]
 
@@ -29,7 +30,11 @@ _TIANQIN_PERIOD = 3.65 * u.day.to(u.s)
 
 
 def _tianqin_axes(time):
-    """Axes x, y (3, n) of TianQin: a fixed plane, in which x is the projected ecliptic north pole at time 0."""
+    """
+    Axes x, y (3, n) of TianQin: a fixed plane, in which x is the projected ecliptic north pole at time 0.
+
+    The satellites turn clockwise as seen from RX J0806.3+1527. The sense is our choice.
+    """
     north, east = polarization_basis(np.array([_TIANQIN_THETA]), np.array([_TIANQIN_PHI]))
     angle = 2 * np.pi * time / _TIANQIN_PERIOD
     cos, sin = np.cos(angle), np.sin(angle)
@@ -76,7 +81,7 @@ def check_detector(detector):
 
 def project(h_plus, h_cross, p, detector, *, sample_interval=30 * u.s, start_time=0 * u.s):
     """
-    The two channels of a detector that a wave passes.
+    The response of a detector's two channels to a wave.
 
     Parameters
     ----------
@@ -107,22 +112,24 @@ def project(h_plus, h_cross, p, detector, *, sample_interval=30 * u.s, start_tim
     -----
     Equations 11-17 and 20-22 of Barack & Cutler (2004), with the delay applied to the waves themselves (by an
     interpolation of 32 samples, whose error is below 0.2 % up to 0.88 of half the sampling frequency, and 2 % at 0.9)
-    instead of to their phases. The response is computed in single precision.
+    instead of to their phases.
     """
     check_detector(detector)
-    h_plus, h_cross = torch.as_tensor(h_plus), torch.as_tensor(h_cross)
+    h_plus, h_cross = as_wave(h_plus, "h_plus"), as_wave(h_cross, "h_cross")
     theta, phi = read_columns(p, ("theta_S", "phi_S")).values()
     if h_plus.dim() != 2 or h_plus.shape != h_cross.shape or len(h_plus) != len(theta):
         raise ValueError(f"h_plus {tuple(h_plus.shape)}, h_cross {tuple(h_cross.shape)} and {len(theta)} sources "
                          "do not fit together: both must be (n, n_samples)")
     interval = read_interval(sample_interval)
     start = as_quantity(start_time, u.s, "start_time").value
+    if start.ndim:
+        raise ValueError(f"start_time={start_time} must be one time")
     n_samples = h_plus.shape[1]
     knots = start + interval * _BLOCK * np.arange(-(-n_samples // _BLOCK) + 1)
     shift = AU / interval * np.sin(theta)[:, None] * np.cos(2 * np.pi * knots / _YEAR - phi[:, None])
     waves = _shifted(torch.stack([h_plus, h_cross]), shift)
     patterns = torch.tensor(_wave_tensors(theta, phi), dtype=waves.dtype, device=waves.device)
-    tensors = _detector_tensors(detector, n_samples, interval, start).to(waves)
+    tensors = _detector_tensors(detector, n_samples, interval, float(start), waves.dtype).to(waves.device)
     h = torch.empty(len(theta), 2, n_samples, dtype=waves.dtype, device=waves.device)
     for channel in range(2):
         antenna = patterns @ tensors[channel]  # (2, n, n_samples)
@@ -142,13 +149,13 @@ def _wave_tensors(theta, phi):
 
 
 @lru_cache(maxsize=4)
-def _detector_tensors(detector, n_samples, interval, start):
-    """Components of the detector tensors of both channels over time, float32: (2, 6, n_samples)."""
+def _detector_tensors(detector, n_samples, interval, start, dtype):
+    """Components of the detector tensors of both channels over time: (2, 6, n_samples)."""
     x, y = DETECTORS[detector].axes(start + interval * np.arange(n_samples))
     pairs = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
     first = [x[i] * x[j] - y[i] * y[j] for i, j in pairs]
     second = [x[i] * y[j] + y[i] * x[j] for i, j in pairs]
-    return torch.tensor(np.sqrt(3) / 4 * np.array([first, second]), dtype=torch.float64).float()
+    return torch.tensor(np.sqrt(3) / 4 * np.array([first, second]), dtype=dtype)
 
 
 _BLOCK = 64  # samples over which the delay changes linearly: it changes by at most 1e-4 of the time that passes

@@ -11,7 +11,7 @@ from scipy.ndimage import median_filter
 
 from astrolearn.core.inputs import to_float
 
-__all__ = ["as_series", "check_whitened", "is_mostly_gaps", "levelled"]
+__all__ = ["as_series", "as_wave", "check_whitened", "is_mostly_gaps", "levelled"]
 
 _OUTLIER = 8  # standard deviations: one in 1e15 samples of Gaussian noise
 _PIECE = 256  # samples, 2 h at 30 s, from whose power the level is found
@@ -82,6 +82,30 @@ def _columns(series, sample_interval, name):
 def _masked(column):
     values = u.Quantity(getattr(column, "unmasked", column)).to_value(u.one)
     return np.ma.MaskedArray(values, mask=getattr(column, "mask", False))
+
+
+def as_wave(h, name):
+    """
+    Read a polarisation of a wave.
+
+    Parameters
+    ----------
+    h : `torch.Tensor`, array-like or `~astropy.units.Quantity`
+        Dimensionless.
+    name : str
+        What it is called in error messages.
+
+    Returns
+    -------
+    h : `torch.Tensor`
+        A tensor of floating point numbers as it is; what is not a tensor in its own precision, single or double.
+    """
+    if isinstance(h, torch.Tensor) and h.is_floating_point():
+        return h
+    if isinstance(h, torch.Tensor):
+        h = h.cpu().numpy()
+    single = np.asarray(h).dtype == np.float32
+    return torch.from_numpy(to_float(h, name=name, dtype=np.float32 if single else np.float64))
 
 
 def check_whitened(x, name, shortest):

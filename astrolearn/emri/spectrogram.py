@@ -14,7 +14,7 @@ the noise of S0 for all of the signal.
 
 *Chirps.* A line that drifts over many bins within a frame is smeared. Before the transform the frames are multiplied
 with chirps of a few rates, and a line of some slope is looked up in the spectrogram of the nearest rate. So frames can
-be twice as long, and hold half the noise per bin and time.
+be longer, and their bins narrower.
 """
 
 from dataclasses import dataclass, field

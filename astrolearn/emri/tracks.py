@@ -7,6 +7,7 @@ of all such tracks at once, from the first block forward and from the last one b
 block the best track through it is known. All this is done for six polarisations, because a line has one.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import astropy.units as u
@@ -154,6 +155,7 @@ def _backward(power, step):
     return tables[::-1]
 
 
+@dataclass
 class Tracks:
     """
     The strongest tracks through a series.
@@ -168,8 +170,10 @@ class Tracks:
         Where each block's line begins, and the number of its slope.
     """
 
-    def __init__(self, score, middle, bins, slopes):
-        self.score, self.middle, self.bins, self.slopes = score, middle, bins, slopes
+    score: torch.Tensor
+    middle: torch.Tensor
+    bins: torch.Tensor
+    slopes: torch.Tensor
 
 
 def best_tracks(sums, n_tracks, deviation):

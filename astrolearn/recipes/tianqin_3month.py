@@ -1,9 +1,9 @@
 """How ``tianqin-3month`` was trained: on simulated signals in Gaussian noise.
 
 Ten thousand analytic-kludge signals of the wide prior of `EMRIPopulation`, three months at 30 s, with signal-to-noise
-ratios from 12 to 50: stronger ones teach nothing, weaker ones cannot be found. Eight thousand are each put into two
-draws of noise, beside as many series without a signal, and the others calibrate the probability. The false-alarm
-probabilities come from 10,000 further series of noise.
+ratios from 12 to 50, where detection goes from hopeless to easy. Eight thousand are each put into two draws of noise,
+beside as many series without a signal, and the others calibrate the probability. The false-alarm probabilities come
+from 10,000 further series of noise.
 
 Run ``python -m astrolearn.recipes.tianqin_3month --out FOLDER``: about 90 minutes on two cores, 10.5 GB of the
 temporary folder and 5 GB of memory.
@@ -55,7 +55,8 @@ def train(out, *, seed=SEED, n_jobs=None, **parameters):
     detector = EMRIDetector(random_state=seed, verbose=1, n_jobs=n_jobs, **parameters)
     detector.fit(training_population()).set_params(verbose=0, n_jobs=None)
     detector.save(out / "detector.safetensors", overwrite=True)
-    (out / "training.json").write_text(json.dumps({"seed": seed} | parameters) + "\n")
+    made = {"seed": seed, "snr": training_population().snr} | parameters
+    (out / "training.json").write_text(json.dumps(made) + "\n")
     return detector
 
 
@@ -93,8 +94,9 @@ def ship(weights, number, results, git_revision):
         results,
         recipe=__name__,
         seed=made["seed"],
-        data=f"simulations only: {made['n_signals']} analytic-kludge signals of SNR {SNR[0]} to {SNR[1]} in Gaussian "
-        f"noise; four fifths of them to train on, in {made['n_draws']} draws each, the others to calibrate",
+        data=f"simulations only: {made['n_signals']} analytic-kludge signals of SNR {made['snr'][0]:g} to "
+        f"{made['snr'][1]:g} in Gaussian noise; four fifths of them to train on, in {made['n_draws']} draws each, the "
+        "others to calibrate",
         git_revision=git_revision,
         trained_on="simulated three-month series of TianQin every 30 s, whitened",
     )

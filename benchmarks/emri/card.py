@@ -46,11 +46,10 @@ def write_card(folder=RESULTS):
 
 def _true_alarms(numbers, method):
     out = {}
-    for part, methods in numbers["emri-detection"].items():
-        if part != "false alarms":
-            for snr, cell in methods[method].items():
-                out[f"true-alarm probability at false-alarm probability 1 %, SNR {snr}, {part}"] = with_error(*cell)
-    for group, methods in numbers["emri-groups"].items():
+    for part, methods in numbers["emri-detection"]["true alarms"].items():
+        for snr, cell in methods[method].items():
+            out[f"true-alarm probability at false-alarm probability 1 %, SNR {snr}, {part}"] = with_error(*cell)
+    for group, methods in numbers["emri-groups"]["true alarms"].items():
         out[f"true-alarm probability at false-alarm probability 1 %, {group}"] = with_error(*methods[method])
     return out
 

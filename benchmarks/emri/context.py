@@ -181,7 +181,7 @@ def _score(detectors, statistics, series):
 
 
 def thresholds(noise, false_alarm=0.01):
-    """Score that the given share of noise exceeds, and the error of that share's threshold from 200 resamplings."""
+    """Score that the given share of noise exceeds, by method, and the same of 200 resamplings of the noise."""
     rng = np.random.default_rng(0)
     values = {}
     for name, scores in noise.items():

@@ -177,3 +177,10 @@ def test_bad_hyper_parameter_is_named(value, message):
 def test_a_string_reads_as_the_quantity_it_shows(value, unit):
     quantity = value * unit
     assert as_quantity(f"{value!r} {unit}", u.deg, "radius") == as_quantity(quantity, u.deg, "radius")
+
+
+def test_list_of_columns_keeps_its_units():
+    columns = [Column([1.0, 2.0], unit="km"), Column([3.0, 4.0], unit="m")]
+    np.testing.assert_allclose(to_float(columns, "m"), [[1000, 2000], [3, 4]])
+    with pytest.raises(u.UnitConversionError, match=r"X\[0\] has the unit 'km'"):
+        to_float(columns)

@@ -6,11 +6,13 @@ import torch
 from astropy.table import QTable
 
 
-@pytest.fixture(autouse=True)
-def on_cpu(request, monkeypatch):
-    """Tests compare numpy arrays; those that are for a GPU are marked."""
-    if request.node.get_closest_marker("cuda") is None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+@pytest.fixture(autouse=True, scope="module")
+def on_cpu(request):
+    """Tests compare numpy arrays; modules for a GPU are marked."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if request.node.get_closest_marker("cuda") is None:
+            monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        yield
 
 
 @pytest.fixture
@@ -23,4 +25,3 @@ def inspiral():
         "theta_K": [0.8, 1.4] * u.rad, "phi_K": [0.5, 5.0] * u.rad, "alpha0": [0.3, 0.9] * u.rad,
         "distance": [1, 2] * u.Gpc,
     })
-

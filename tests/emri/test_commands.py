@@ -58,7 +58,7 @@ def test_strain_to_table(tmp_path, weights, strain, capsys):
     table = QTable.read(out)
     assert table.colnames[:2] == ["series", "statistic"]
     assert list(table["detected"]) == [False, True]
-    assert "1 of 2 series holds a signal at a false-alarm probability of 0.05" in printed.out
+    assert "a signal is detected in 1 of 2 series at a false-alarm probability of 0.05" in printed.out
     assert "<0.016" in printed.out
     assert (tmp_path / "spectrogram.png").stat().st_size > 10000
 
@@ -101,19 +101,19 @@ def test_layouts(tmp_path):
 
 
 @pytest.mark.parametrize(("make", "options", "message"), [
-    (lambda path, x: write_hdf5(path, x), [], "does not say its sampling interval"),
+    (lambda path, x: write_hdf5(path, x), [], "does not state its sampling interval"),
     (lambda path, x: write_hdf5(path, x, dt=10.0), [], "sampled every 10 s, but the weights are for 30 s"),
     (lambda path, x: write_hdf5(path, x, dt=30.0), ["--sample-interval", "15"], "every 30 s, not every 15 s"),
     (lambda path, x: write_hdf5(path, x, dt=30.0), ["--whitened"], "whiten the strain first"),
     (lambda path, x: write_hdf5(path, x, dt=30.0), ["--whitened", "--psd", "x"], "leave out --whitened or --psd"),
     (lambda path, x: write_hdf5(path, x, dt="soon"), [], "dt = 'soon' is not a time"),
-    (lambda path, x: write_hdf5(path, x, dt=30.0), ["--false-alarm-probability", "1e-6"], "cannot be told from 60"),
+    (lambda path, x: write_hdf5(path, x, dt=30.0), ["--false-alarm-probability", "1e-6"], "cannot be measured with 60"),
     (lambda path, x: write_hdf5(path, x[:1, 0]), ["--sample-interval", "30 s"], "no data sets of two channels"),
     (lambda path, x: path.write_text("strain"), [], "file signature not found"),
     (lambda path, x: write_hdf5(path, x, dt=30.0), ["--psd", "nowhere.ecsv"], "nowhere.ecsv: no such file"),
     (lambda path, x: write_hdf5(path, x, dt=30.0), ["--psd", __file__], "no table with the columns frequency and psd"),
     (lambda path, x: write_hdf5(path, x, dt=0.0), [], "interval of 0 s is not possible"),
-    (lambda path, x: write_hdf5(path, x.transpose(0, 2, 1)), [], r"it holds strain \(2, 8192, 2\)"),
+    (lambda path, x: write_hdf5(path, x.transpose(0, 2, 1)), [], "holds no data sets of two channels"),
     (lambda path, x: None, [], "no such file"),
 ])
 def test_bad_files_end_with_one_line(tmp_path, weights, strain, capsys, make, options, message):
@@ -128,10 +128,46 @@ def test_bad_files_end_with_one_line(tmp_path, weights, strain, capsys, make, op
 
 
 def test_two_series_in_one_file(tmp_path):
+    for name, names in (("a.h5", ("first/strain", "second/strain")), ("b.h5", ("noise", "strain"))):
+        with h5py.File(tmp_path / name, "w") as file:
+            for one in names:
+                file[one] = np.ones((2, 8))
+        with pytest.raises(ValueError, match=f"holds 2 data sets of two channels.*{names[0]}.*there must be one"):
+            read_strain(tmp_path / name)
+    fits.HDUList([fits.PrimaryHDU(np.ones((2, 8))), fits.ImageHDU(np.ones((2, 8)))]).writeto(tmp_path / "c.fits")
+    with pytest.raises(ValueError, match="holds 2 images or tables; there must be one"):
+        read_strain(tmp_path / "c.fits")
+
+
+@pytest.mark.parametrize(("times", "dt", "message"), [
+    (30.0 * np.arange(5), None, "t has 5 times for 8 samples"),
+    (10.0 * np.arange(8), 30.0, "10 s apart, but it states an interval of 30 s"),
+    (np.arange(8.0) ** 2, None, "not regular"),
+])
+@pytest.mark.parametrize("as_columns", [True, False])
+def test_times_that_do_not_fit(tmp_path, times, dt, message, as_columns):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["first/strain"] = file["second/strain"] = np.ones((2, 8))
-    with pytest.raises(ValueError, match="holds 2 series of two channels"):
+        file["t"] = times
+        if as_columns:
+            file["I"], file["II"] = np.ones(8), np.ones(8)
+        else:
+            file["strain"] = np.ones((2, 8))
+        if dt is not None:
+            file.attrs["dt"] = dt
+    with pytest.raises(ValueError, match=message):
         read_strain(tmp_path / "a.h5")
+
+
+def test_units_and_lengths_are_told_with_the_file(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["t"], file["I"], file["II"] = np.arange(8.0), np.ones(8), np.ones(8)
+        file["t"].attrs["unit"] = "fortnights"
+    with pytest.raises(ValueError, match="a.h5: the unit 'fortnights' of t"):
+        read_strain(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["I"], file["II"] = np.ones(8), np.ones(7)
+    with pytest.raises(ValueError, match="b.h5: the channels I and II have 8 and 7 samples"):
+        read_strain(tmp_path / "b.h5")
 
 
 def test_irregular_times(tmp_path):
@@ -146,5 +182,5 @@ def test_irregular_times(tmp_path):
     with pytest.raises(u.UnitConversionError, match="column I has the unit 'm'"):
         read_strain(tmp_path / "b.fits")
     fits.PrimaryHDU().writeto(tmp_path / "c.fits")
-    with pytest.raises(ValueError, match="neither an image nor a table"):
+    with pytest.raises(ValueError, match="holds no images or tables"):
         read_strain(tmp_path / "c.fits")

@@ -47,7 +47,7 @@ def test_sensitivity_curves(inspiral):
     figure = plot_sensitivity(*(h[0].numpy() for h in analytic_kludge(inspiral[:1], 2**13)))
     axes = figure.axes[0]
     labels = [line.get_label() for line in axes.lines]
-    assert labels == ["signal", "TianQin, sky-averaged noise", "LISA, sky-averaged noise"]
+    assert labels == ["signal", "TianQin, sky-averaged sensitivity", "LISA, sky-averaged sensitivity"]
     assert "Hz" in axes.get_xlabel()
 
 

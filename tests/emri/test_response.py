@@ -101,6 +101,20 @@ def test_bad_arguments():
         project(one, one, {"theta_S": np.ones(2), "phi_S": np.ones(2)}, "lisa", sample_interval=0)
 
 
+def test_waves_from_what_people_have():
+    where = {"theta_S": [1.0], "phi_S": [2.0]}
+    wave, nothing = np.ones((1, 2000)), np.zeros((1, 2000))
+    expected = project(wave, nothing, where, "lisa")
+    assert expected.dtype == torch.float64
+    for kind in (lambda x: x.astype(">f8"), lambda x: x.astype(int), lambda x: x * u.one, lambda x: x.tolist(),
+                 lambda x: torch.tensor(x).int()):
+        torch.testing.assert_close(project(kind(wave), kind(nothing), where, "lisa"), expected)
+    with pytest.raises(u.UnitConversionError, match="h_plus has the unit 'm'"):
+        project(wave * u.m, nothing, where, "lisa")
+    with pytest.raises(ValueError, match="start_time"):
+        project(wave, nothing, where, "lisa", start_time=[0, 1] * u.s)
+
+
 def test_rows_keep_their_units():
     table = Table({"theta_S": [60.0, 70.0] * u.deg, "phi_S": [115.0, 20.0] * u.deg})
     wave, nothing = torch.ones(1, 2000), torch.zeros(1, 2000)

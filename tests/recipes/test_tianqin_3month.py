@@ -23,7 +23,9 @@ def trained(tmp_path, monkeypatch):
 
 def test_training_leaves_the_detector_and_what_it_took(trained, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"detector.safetensors", "training.json"}
-    assert json.loads((tmp_path / "training.json").read_text()) == {"seed": tianqin_3month.SEED} | SMALL
+    assert json.loads((tmp_path / "training.json").read_text()) == {
+        "seed": tianqin_3month.SEED, "snr": [30, 30],
+    } | SMALL
     loaded = EMRIDetector.load(tmp_path / "detector.safetensors")
     x = np.random.default_rng(0).normal(size=(2, 2, 8192))
     np.testing.assert_array_equal(loaded.decision_function(x), trained.decision_function(x))
