@@ -16,7 +16,7 @@ from astrolearn.core.weights import find_pretrained
 from astrolearn.emri import track_statistic
 from benchmarks.emri.peers import PEERS, train_peer
 
-__all__ = ["TRACKS", "Context", "binomial", "thresholds"]
+__all__ = ["NAMES", "N_SAMPLES", "TRACKS", "Context", "binomial", "noise_series", "thresholds", "white_noise"]
 
 TRACKS = "tracks (default)"
 NAMES = {
@@ -28,7 +28,7 @@ NAMES = {
     "viterbi": "Viterbi track (no training)",
 }
 _STATISTICS = ("smooth", "viterbi")
-_N_SAMPLES = 262144
+N_SAMPLES = 262144
 _BATCH = 8  # series in one job: the networks travel with each
 
 
@@ -159,7 +159,7 @@ class Context:
 
 def white_noise(rng):
     """Series of two channels of noise."""
-    return rng.standard_normal((2, _N_SAMPLES), dtype=np.float32)
+    return rng.standard_normal((2, N_SAMPLES), dtype=np.float32)
 
 
 def noise_series(seed, n):

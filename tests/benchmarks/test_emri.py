@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("few", reason="the benchmarks of inspirals need the extra bench")
-
-from benchmarks.emri.context import NAMES, binomial, thresholds
+from benchmarks.emri import detection
+from benchmarks.emri.context import NAMES, binomial, thresholds, white_noise
 from benchmarks.emri.peers import PEERS, SpectrogramNetwork
 
 
@@ -40,3 +39,14 @@ def test_plain_network_on_the_spectrogram():
 
 def test_every_peer_has_a_title():
     assert set(PEERS) < set(NAMES)
+
+
+def test_strain_whitened_with_a_measured_density_is_white():
+    rng = np.random.default_rng(1)
+    white = detection._rewhitened(detection._measured(1024))(white_noise(rng).repeat(2, axis=1)[:, : 2**17])
+    assert white.std() == pytest.approx(1, abs=0.03)
+
+
+def test_a_tenth_is_missing():
+    x = detection._with_gaps(white_noise(np.random.default_rng(2)), days=9)
+    assert np.isnan(x).mean() == pytest.approx(0.1, abs=0.002)
