@@ -142,7 +142,7 @@ def _add_detect(commands):
                                       "(default: the detector's design)")
     add("--whitened", action="store_true", help="the strain is white already")
     add("--sample-interval", metavar="T", nargs="+", action=_Joined, const="s",
-        help="such as 30 s, for a file that does not say it")
+        help="such as 30 s, for a file that does not state it")
     add("--false-alarm-probability", type=float, metavar="P", help="per series (default: that of the weights, 0.01)")
     add("--weights", metavar="NAME_OR_FILE", default="tianqin-3month",
         help="of the network (default: tianqin-3month)")

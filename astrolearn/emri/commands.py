@@ -46,7 +46,7 @@ def detect(
     whitened : bool, optional
         Whether the strain is white already.
     sample_interval : str or `~astropy.units.Quantity`, optional
-        For a file that does not say it; plain numbers are seconds.
+        For a file that does not state it; plain numbers are seconds.
     false_alarm_probability : float, optional
         Default: that of the weights.
     plot : path-like, optional
