@@ -63,7 +63,7 @@ def dephasing(context):
     report.figure("emri-dephasing", figure, caption)
     report.text(
         "All augmented kludges begin with the same frequencies, those of the Kerr geodesic, and so the same phase; it "
-        "drifts away as the square of time, because the frequencies change at rates that differ: our fluxes are of second "
-        "post-Newtonian order (Gair & Glampedakis 2006), those of fastemriwaveforms of fifth."
+        "drifts away as the square of time, because the frequencies change at rates that differ: our fluxes are of "
+        "second post-Newtonian order (Gair & Glampedakis 2006), those of fastemriwaveforms of fifth."
     )
     return report
