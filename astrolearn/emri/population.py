@@ -110,8 +110,6 @@ class EMRIPopulation:
             raise ValueError(f"waveform={waveform!r} is none of {', '.join(map(repr, _WAVEFORMS))}")
         if (snr is None) == (redshift is None):
             raise ValueError("give either snr or redshift: each sets the distance")
-        if snr is not None and min_snr:
-            raise ValueError("min_snr is for signals at a redshift; with snr, give its range")
         self.detector = check_detector(detector)
         self.waveform = waveform
         self.snr = None if snr is None else _range(snr, "snr", 0, np.inf, unit=u.one)
@@ -123,6 +121,8 @@ class EMRIPopulation:
         if not 0 < e0_max < 1 or n_samples < 1 or not 0 <= min_snr < np.inf or not np.isfinite(mass_index):
             raise ValueError(f"e0_max={e0_max} must be between 0 and 1, n_samples={n_samples} positive, "
                              f"min_snr={min_snr} not negative, and mass_index={mass_index} finite")
+        if snr is not None and min_snr:
+            raise ValueError("min_snr is for signals at a redshift; with snr, give its range")
         self.e0_max = e0_max
         self.redshift = None if redshift is None else _range(redshift, "redshift", 0, 20)
         self.min_snr = min_snr

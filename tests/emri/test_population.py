@@ -131,6 +131,8 @@ def test_orbits_that_do_not_exist_are_drawn_again():
     ({"n_samples": 0}, "n_samples=0"),
     ({"e0_max": 1.2}, "e0_max=1.2"),
     ({"min_snr": -1}, "min_snr=-1"),
+    ({"snr": 20, "min_snr": 10}, "min_snr is for signals at a redshift"),
+    ({"time_to_plunge": 0}, "time_to_plunge"),
 ])
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
