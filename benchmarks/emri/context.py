@@ -22,7 +22,7 @@ TRACKS = "tracks (default)"
 NAMES = {
     TRACKS: "EMRIDetector, tracks (default)",
     "zhang2022": "EMRIDetector, zhang2022",
-    "zhang2022, loud": "EMRIDetector, zhang2022, trained at SNR 20 to 120",
+    "zhang2022, loud": "EMRIDetector, zhang2022, trained at SNR 50 to 120",
     "spectrogram": "plain CNN on the spectrogram",
     "smooth": "smooth track (no training)",
     "viterbi": "Viterbi track (no training)",

@@ -2,7 +2,9 @@
 The networks that EMRIDetector is compared with, trained on the signals that it was trained on.
 
 `zhang2022` is part of the package. Its authors trained it on signals of SNR 50 to 120; so beside the range of the
-default architecture it also gets the same signals at SNR 20 to 120, in case weak ones only confuse it. The plain CNN on
+default architecture, in which most signals may be too weak for it to learn from, it also gets the same signals in that
+range. Its learning rate is a tenth of the usual one: at 1e-3 its loss is still ln 2 after 16,000 series of SNR 20 to
+120. The plain CNN on
 the spectrogram is the obvious thing to try, and is here to show whether it beats a statistic that needs no training:
 logarithms of the power and the Stokes parameters of the derotated channels, convolutions that are long in time, and the
 largest values of the plane.
@@ -66,8 +68,8 @@ class _SpectrogramDetector(EMRIDetector):
 
 
 PEERS = {
-    "zhang2022": (EMRIDetector, tianqin_3month.SNR, {"lr": 1e-3, "max_epochs": 2, "batch_size": 16}),
-    "zhang2022, loud": (EMRIDetector, (20, 120), {"lr": 1e-3, "max_epochs": 2, "batch_size": 16}),
+    "zhang2022": (EMRIDetector, tianqin_3month.SNR, {"lr": 1e-4, "max_epochs": 2, "batch_size": 16}),
+    "zhang2022, loud": (EMRIDetector, (50, 120), {"lr": 1e-4, "max_epochs": 3, "batch_size": 16}),
     "spectrogram": (_SpectrogramDetector, tianqin_3month.SNR, {"lr": 2e-3, "max_epochs": 1, "batch_size": 16}),
 }
 
