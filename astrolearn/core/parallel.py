@@ -1,6 +1,7 @@
 """Work in batches over joblib: one process, several, or a cluster, without a change in the caller."""
 
 import os
+import warnings
 from itertools import islice
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -58,11 +59,20 @@ def map_batches(function, batches, n_jobs=None, *, ahead=None):
     calls = (delayed(_call)(function, batch, caller) for batch in batches)
     # joblib would keep a copy of every large batch in /dev/shm, which is memory, until the last one is done
     with Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None) as parallel:
-        if ahead is None:
-            yield from parallel(calls)
-            return
-        for some in in_batches(calls, ahead * effective_n_jobs(n_jobs)):
-            yield from parallel(some)
+        parts = [calls] if ahead is None else in_batches(calls, ahead * effective_n_jobs(n_jobs))
+        for part in parts:
+            yield from _results(parallel(part))
+
+
+def _results(outputs):
+    """Results as they come; a caller who wants no more of them knows that some were computed in vain."""
+    try:
+        for result in outputs:  # noqa: UP028 (`yield from` would close them before the warning is caught)
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*successfully executed.*but not used", UserWarning)
+            outputs.close()
 
 
 def _call(function, batch, caller):

@@ -83,9 +83,14 @@ def test_few_results_wait_for_a_slow_caller(n_jobs):
     time.sleep(0.3)
     assert len(read) <= 2 * n_jobs
     assert list(results) == list(range(1, 20))
-    left = map_batches(partial(_scale, 1), range(20), n_jobs, ahead=2)
-    assert next(left) == 0
-    left.close()
+
+
+@pytest.mark.parametrize("ahead", [None, 4])
+def test_a_caller_may_stop_early(ahead):
+    results = map_batches(partial(_scale, 1), range(20), n_jobs=2, ahead=ahead)
+    assert next(results) == 0
+    time.sleep(0.5)  # others are done
+    results.close()
 
 
 def test_batches_of_a_size():
