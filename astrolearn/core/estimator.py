@@ -217,14 +217,20 @@ class NetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         with seeded_torch(self.random_state if rng is None else rng, resolve_device(self.device)):
             self.net_ = self._make_net().fit(inputs, targets)
 
-    def _forward_batches(self, batches, total=None):
-        """Yield the network's output, float32, for each batch: a float32 array, or a dict of arrays."""
+    def _forward_batches(self, batches, total=None, prepare=None):
+        """
+        Yield the network's output, float32, for each batch: a float32 array, or a dict of arrays.
+
+        With ``prepare`` a batch is whatever this picklable function makes one of; it runs in the processes.
+        """
         self._require_fitted()
         device = resolve_device(self.device)
         module = self.net_.module_.to(device).eval()
-        # Several processes would share one GPU and its memory.
-        n_jobs = self.n_jobs if device.type == "cpu" else 1
-        outputs = map_batches(partial(forward, module, device), batches, n_jobs)
+        n_jobs = self.n_jobs
+        if device.type != "cpu":  # several processes would share one GPU and its memory: they only prepare
+            batches = batches if prepare is None else map_batches(prepare, batches, n_jobs)
+            n_jobs, prepare = 1, None
+        outputs = map_batches(partial(_forward, module, device, prepare), batches, n_jobs)
         yield from progress(outputs, f"{type(self).__name__}", total=total, verbose=self.verbose)
 
     def _forward(self, inputs):
@@ -233,6 +239,10 @@ class NetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         starts = range(0, n_samples, self.batch_size)
         batches = (_rows(inputs, slice(start, start + self.batch_size)) for start in starts)
         return np.concatenate(list(self._forward_batches(batches, total=len(starts))))
+
+
+def _forward(module, device, prepare, batch):
+    return forward(module, device, batch if prepare is None else prepare(batch))
 
 
 def _rows(inputs, rows):

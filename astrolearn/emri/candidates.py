@@ -83,7 +83,7 @@ def candidates(x, detector, sample_interval):
         order, 1 / (order + advance), advance, strength, first[:, None].expand(-1, N_COMBS),
     ]
     patches = patches.transpose(1, 2).reshape(-1, *PATCH_SHAPE)
-    # a glitch would be infinite in half precision, and its score no number
+    # a strong line would be infinite in half precision, and its score no number
     patches = patches.clamp(-_LARGEST, _LARGEST).numpy().astype(np.float16)
     return patches, torch.stack(scalars, dim=-1).reshape(-1, N_SCALARS).numpy()
 

@@ -17,9 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 from torch.utils.data import Dataset
 
-from astrolearn.core.compute import resolve_device
 from astrolearn.core.estimator import NetworkEstimator
-from astrolearn.core.net import forward
 from astrolearn.core.parallel import in_batches, map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
@@ -444,15 +442,8 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
 
     def _scores(self, series, total):
         """Scores (n,) of an iterable of series of the trained length; memory is bounded."""
-        device = resolve_device(self.device)
-        module = self.net_.module_.to(device).eval()
         size = min(self.batch_size, _AT_ONCE)
-        batches = in_batches(series, size)
-        if device.type == "cpu":
-            outputs = map_batches(partial(_score, module, device, self._prepare), batches, self.n_jobs)
-        else:  # several processes would share one GPU and its memory
-            outputs = (forward(module, device, inputs) for inputs in map_batches(self._prepare, batches, self.n_jobs))
-        outputs = progress(outputs, type(self).__name__, total=-(-total // size), verbose=self.verbose)
+        outputs = self._forward_batches(in_batches(series, size), -(-total // size), self._prepare)
         return np.concatenate(list(outputs)).astype(float)
 
     @property
@@ -486,10 +477,6 @@ def _stack(results, n):
                       "scalars": np.empty((n, *scalars.shape), scalars.dtype)}
         inputs["patches"][row], inputs["scalars"][row] = patches, scalars
     return inputs
-
-
-def _score(module, device, prepare, series):
-    return forward(module, device, prepare(series))
 
 
 def _noisy_candidates(detector, sample_interval, job):

@@ -102,8 +102,7 @@ def _in_group(path, file, name, members):
     found = []
     for item in members.values():
         if item.ndim in (2, 3) and item.shape[-2] == 2:
-            times = [key for key in columns if key.lower() in _TIMES]
-            interval = _interval(path, columns, units, times, item.shape[-1], stated | dict(item.attrs))
+            interval = _interval(path, columns, units, item.shape[-1], stated | dict(item.attrs))
             found.append((item[()], interval))
     if not found and len(columns) >= 2:
         found.append(_channels(path, columns, units, stated))
@@ -112,8 +111,7 @@ def _in_group(path, file, name, members):
 
 def _channels(path, columns, units, stated):
     """Both channels and the interval from named columns."""
-    times = [name for name in columns if name.lower() in _TIMES]
-    names = [name for name in columns if name not in times]
+    names = [name for name in columns if name.lower() not in _TIMES]
     if len(names) != 2:
         raise ValueError(f"{path} needs two channels beside its times, but has the columns {', '.join(columns)}")
     for name in names:
@@ -123,13 +121,14 @@ def _channels(path, columns, units, stated):
     if len(set(lengths.values())) > 1:
         several = " and ".join(str(length) for length in lengths.values())
         raise ValueError(f"{path}: the channels {names[0]} and {names[1]} have {several} samples")
-    interval = _interval(path, columns, units, times, lengths[names[0]], stated)
+    interval = _interval(path, columns, units, lengths[names[0]], stated)
     return np.stack([np.asarray(columns[name], dtype=float) for name in names]), interval
 
 
-def _interval(path, columns, units, times, n_samples, stated):
+def _interval(path, columns, units, n_samples, stated):
     """The sampling interval in s, from times and from what is stated; `None` if there is neither."""
     given = _stated_interval(path, stated)
+    times = [name for name in columns if name.lower() in _TIMES]
     if not times:
         return given
     name = times[0]

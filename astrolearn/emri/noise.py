@@ -227,8 +227,9 @@ class Whitener(TransformerMixin, BaseEstimator):
             If the sampling interval of a TimeSeries is another one, the shape is wrong or there are infinite values.
         """
         interval = read_interval(self.sample_interval)
+        density = self._density()
         series = as_series(X, interval, dtype=np.float64)
-        filters = {n: _differenced_filter(n, interval, self._density()) for n in {x.shape[1] for x in series}}
+        filters = {n: _differenced_filter(n, interval, density) for n in {x.shape[1] for x in series}}
         out = [_whiten_differences(x, *filters[x.shape[1]]) for x in series]
         return np.stack(out) if len(filters) == 1 else out
 
