@@ -6,7 +6,7 @@ import torch
 
 from astrolearn.emri.noise import noise_psd
 from astrolearn.emri.parameters import read_interval
-from astrolearn.emri.series import as_wave
+from astrolearn.emri.series import as_wave, levelled
 from astrolearn.emri.spectrogram import LineSearch, circular_series
 from astrolearn.emri.tracks import SEARCH, best_tracks, noise_deviation
 
@@ -18,6 +18,8 @@ _LINES = {"tianqin": ("TianQin", "#0072b2", "-"), "lisa": ("LISA", "#d55e00", "-
 def plot_spectrogram(x, *, sample_interval=30 * u.s, detector="tianqin", n_tracks=1, figure=None):
     """
     Draw the power of a whitened series over time and frequency, and the strongest tracks.
+
+    As in `~astrolearn.EMRIDetector`, the level of the noise is taken from the series, and glitches are left out.
 
     Parameters
     ----------
@@ -42,10 +44,11 @@ def plot_spectrogram(x, *, sample_interval=30 * u.s, detector="tianqin", n_track
         If x has another shape or fewer than 4096 samples.
     """
     interval = read_interval(sample_interval)
-    x = torch.as_tensor(np.asarray(x, dtype=np.float32))
+    x = np.asarray(x, dtype=np.float32)
     x = x[..., : x.shape[-1] // 2 * 2]
     if x.ndim != 2 or len(x) != 2 or x.shape[1] < SEARCH.frame:
         raise ValueError(f"x has the shape {tuple(x.shape)}; expected (2, n_samples) with n_samples >= {SEARCH.frame}")
+    x = torch.from_numpy(levelled(x))
     figure, axes = _new_axes(figure, (8, 4.5))
     frames = LineSearch(rate_step=np.inf)
     power = frames.stokes(circular_series(torch.nan_to_num(x), detector, interval))[0, 0].T.numpy() / 2 + 1

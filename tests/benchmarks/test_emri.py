@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.emri import detection
 from benchmarks.emri.context import NAMES, binomial, thresholds, white_noise
-from benchmarks.emri.peers import PEERS, SpectrogramNetwork
+from benchmarks.emri.peers import PEERS, SpectrogramNetwork, _Fading
 
 
 def test_threshold_and_its_error():
@@ -35,6 +35,18 @@ def test_plain_network_on_the_spectrogram():
     logits = network(torch.randn(2, 2, 2**15))
     assert logits.shape == (2,)
     assert torch.isfinite(logits).all()
+
+
+def test_training_signals_fade_to_their_own_loudness():
+    signals = np.full((10, 2, 1000), 100.0, dtype=np.float16)
+    series = _Fading(signals, np.random.default_rng(0), louder=4, n_epochs=1)
+    read = [series[i] for i in range(len(series))]
+    assert [label for _, label in read] == [0, 1] * 10
+    levels = np.array([x.mean() for x, _ in read])
+    assert levels[::2] == pytest.approx(0, abs=0.1)
+    assert levels[1] == pytest.approx(400 * 4**-0.1, abs=1)
+    assert (np.diff(levels[1:10:2]) < 0).all()
+    assert levels[11::2] == pytest.approx(100, abs=0.1)
 
 
 def test_every_peer_has_a_title():
