@@ -11,6 +11,8 @@ from astrolearn.emri.parameters import GPC, MSUN
 
 __all__ = ["few_waveform"]
 
+_SMALLEST_ANGLE = 1e-4  # between the spin and the line of sight; at 1e-6 the other polarisation is wrong already
+
 
 def few_waveform(inspirals, n_samples, sample_interval):
     """
@@ -38,20 +40,29 @@ def few_waveform(inspirals, n_samples, sample_interval):
     generate, year = _generator()
     h = torch.zeros(2, len(inspirals), n_samples)
     for row, one in enumerate(map(inspirals.__getitem__, range(len(inspirals)))):
+        theta_K = _beside(one)
         wave = generate(
             one.mass_1 / MSUN, one.mass_2 / MSUN, one.spin, one.p0, one.e0, np.cos(one.inclination), one.distance / GPC,
-            one.theta_S, one.phi_S, one.theta_K, one.phi_K,
+            one.theta_S, one.phi_S, theta_K, one.phi_K,
             Phi_phi0=one.phase0 + one.gamma0 + one.alpha0, Phi_theta0=one.phase0 + one.gamma0, Phi_r0=one.phase0,
             mich=False, dt=sample_interval, T=(n_samples + 1) * sample_interval / year,
         )[:n_samples]
         # its basis is p = n x S / |n x S| and q = n x p, and its cross polarisation has the other sign
-        p = np.cross(unit_vector(one.theta_S, one.phi_S), unit_vector(one.theta_K, one.phi_K))
+        p = np.cross(unit_vector(one.theta_S, one.phi_S), unit_vector(theta_K, one.phi_K))
         e_theta, e_phi = polarization_basis(one.theta_S, one.phi_S)
         angle = 2 * np.arctan2(p @ e_phi, p @ e_theta)
         wave = wave * np.exp(1j * angle)
         h[0, row, : len(wave)] = torch.from_numpy(np.ascontiguousarray(wave.real))
         h[1, row, : len(wave)] = torch.from_numpy(np.ascontiguousarray(wave.imag))
     return h[0], h[1]
+
+
+def _beside(one):
+    """Polar angle of the spin: it is moved off the line of sight, along which the other basis is not defined."""
+    across = np.cross(unit_vector(one.theta_S, one.phi_S), unit_vector(one.theta_K, one.phi_K))
+    if np.linalg.norm(across) > _SMALLEST_ANGLE:
+        return one.theta_K
+    return one.theta_K + (_SMALLEST_ANGLE if one.theta_K < np.pi / 2 else -_SMALLEST_ANGLE)
 
 
 @lru_cache(maxsize=1)

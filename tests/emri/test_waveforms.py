@@ -186,6 +186,19 @@ def test_no_power_is_folded_back_at_half_the_sampling_frequency(inspiral):
     assert (np.abs(spectrum[2049:]) ** 2).sum() > 0.01 * (np.abs(spectrum) ** 2).sum()
 
 
+@pytest.mark.parametrize("opposite", [False, True])
+def test_waveforms_of_few_along_the_spin(inspiral, opposite):
+    pytest.importorskip("few", reason="needs the extra few")
+    one = inspiral[:1]
+    one["theta_S"], one["phi_S"] = one["theta_K"], one["phi_K"]
+    if opposite:
+        one["theta_S"], one["phi_S"] = np.pi * u.rad - one["theta_K"], one["phi_K"] + np.pi * u.rad
+    ours = analytic_kludge(one, 2048, augmented=True)
+    theirs = few_waveform(Inspirals.from_table(one), 2048, 30.0)
+    for a, b in zip(ours, theirs, strict=True):
+        assert overlap(a[0].double().numpy(), b[0].double().numpy()) > 0.9999
+
+
 def test_inclination_turns_the_plane(inspiral):
     # seen along the spin, an equatorial orbit has no preferred direction
     one = inspiral[:1]
