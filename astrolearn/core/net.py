@@ -3,11 +3,13 @@
 import skorch
 import torch
 from skorch.callbacks import Callback
+from skorch.dataset import get_len
+from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
 from astrolearn.core.compute import supports_bfloat16, to_channels_last, training_autocast
 
-__all__ = ["EpochProgress", "Net", "forward"]
+__all__ = ["EpochProgress", "Net", "OneCycle", "forward"]
 
 
 class Net(skorch.NeuralNet):
@@ -52,6 +54,28 @@ class Net(skorch.NeuralNet):
         if self._is_mixed:
             _set_memory_format(self.module_, torch.contiguous_format)
         super().on_train_end(*args, **kwargs)
+
+
+class OneCycle(Callback):
+    """
+    Learning rate that rises to that of the net in 15 % of the training, and then falls to nothing.
+
+    What a network learned last is then not lost in the noise of the last steps.
+    """
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        """Begin the cycle; its length is that of the training."""
+        n_batches = -(-get_len(X) // net.batch_size)
+        self.schedule_ = OneCycleLR(net.optimizer_, net.lr, total_steps=net.max_epochs * n_batches + 1, pct_start=0.15)
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        """Change the rate after each step."""
+        if training:
+            self.schedule_.step()
+
+    def on_train_end(self, net, **kwargs):
+        """Let go of the optimizer."""
+        del self.schedule_
 
 
 class EpochProgress(Callback):

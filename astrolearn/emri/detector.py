@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from astrolearn.core.estimator import NetworkEstimator
+from astrolearn.core.net import OneCycle
 from astrolearn.core.parallel import in_batches, map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
@@ -457,7 +458,10 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
         return partial(Zhang2022Network, self.n_samples_)
 
     def _net_options(self):
-        return {"criterion": nn.BCEWithLogitsLoss, "optimizer": torch.optim.AdamW, "optimizer__weight_decay": 1e-2}
+        return {
+            "criterion": nn.BCEWithLogitsLoss, "optimizer": torch.optim.AdamW, "optimizer__weight_decay": 1e-2,
+            "callbacks": [OneCycle()],
+        }
 
 
 def _noise(rng, n_samples):

@@ -175,7 +175,7 @@ class _SavingFinder(PointSourceFinder):
 
     def _net_options(self):
         options = super()._net_options()
-        options["callbacks"] = [*options.get("callbacks", []), _SaveEpoch(self.folder / "checkpoint.safetensors")]
+        options["callbacks"] = [*options["callbacks"], _SaveEpoch(self.folder / "checkpoint.safetensors")]
         return options
 
 

@@ -17,11 +17,10 @@ from astropy.coordinates import SkyCoord
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.utils._param_validation import Interval, StrOptions
-from skorch.callbacks import LRScheduler
-from torch.optim.lr_scheduler import OneCycleLR
 
 from astrolearn.core.estimator import NetworkEstimator
 from astrolearn.core.inputs import as_quantity
+from astrolearn.core.net import OneCycle
 from astrolearn.core.parallel import map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
@@ -174,10 +173,8 @@ class PointSourceFinder(NetworkEstimator):
         if not parts:
             raise ValueError("there are no maps to fit: give at least one")
         self._augment_rng = np.random.default_rng(rng.integers(2**63))
-        dataset = PatchDataset(parts)
-        self._n_batches = -(-len(dataset) // self.batch_size)
-        self._fit_net(dataset, rng=rng)
-        del self._augment_rng, self._n_batches
+        self._fit_net(PatchDataset(parts), rng=rng)
+        del self._augment_rng
         # the first map, which was trained on, calibrates only if there was no other
         self.calibration_ = self._calibrate(held[1:] or held)
         return self
@@ -295,17 +292,9 @@ class PointSourceFinder(NetworkEstimator):
         return partial(PyramidUNet, channels=[len(CHANNELS[level]) for level in sorted(CHANNELS)], width=self.width)
 
     def _net_options(self):
-        options = {"criterion": HeatmapLoss, "optimizer": torch.optim.AdamW}
+        options = {"criterion": HeatmapLoss, "optimizer": torch.optim.AdamW, "callbacks": [OneCycle()]}
         if hasattr(self, "_augment_rng"):
             options["iterator_train__collate_fn"] = partial(augment, generator=self._augment_rng)
-            schedule = LRScheduler(
-                OneCycleLR,
-                max_lr=self.lr,
-                total_steps=self.max_epochs * self._n_batches + 1,
-                step_every="batch",
-                pct_start=0.15,
-            )
-            options["callbacks"] = [schedule]
         return options
 
     def _maps(self, observation, features):

@@ -3,9 +3,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Callback
 
 from astrolearn.core import net as net_module
-from astrolearn.core.net import EpochProgress, Net, forward
+from astrolearn.core.net import EpochProgress, Net, OneCycle, forward
 
 
 class Images(torch.nn.Module):
@@ -81,3 +82,19 @@ def test_forward():
     result = forward(TwoInputs(), device, {"fine": ones, "coarse": ones})
     np.testing.assert_array_equal(result, 2 * ones)
     np.testing.assert_array_equal(forward(torch.nn.Identity(), device, ones), ones)
+
+
+def test_learning_rate_rises_and_falls_to_nothing(data):
+    rates = []
+
+    class Watch(Callback):
+        def on_batch_begin(self, net, training=False, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    make_net(lr=0.01, max_epochs=20, batch_size=4, callbacks=[OneCycle(), Watch()]).fit(*data)
+    assert len(rates) == 40
+    assert max(rates) == pytest.approx(0.01, rel=0.01)
+    assert np.argmax(rates) == pytest.approx(0.15 * 40, abs=1)
+    assert rates[0] < 0.001
+    assert rates[-1] < 1e-4
+    assert (np.diff(rates[7:]) < 0).all()

@@ -94,7 +94,9 @@ def test_promises(check, case):
 @pytest.fixture(scope="module")
 def trained():
     population = EMRIPopulation(snr=(20, 40), **EASY)
-    return EMRIDetector(n_signals=30, n_draws=1, n_noise=150, max_epochs=6, random_state=0).fit(population)
+    return EMRIDetector(
+        n_signals=30, n_draws=1, n_noise=150, max_epochs=6, batch_size=16, random_state=0
+    ).fit(population)
 
 
 @pytest.fixture
