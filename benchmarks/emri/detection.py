@@ -68,10 +68,13 @@ def _trainings(context):
     parts = []
     for name, detector in context.detectors().items():
         low, high = PEERS[name][1] if name in PEERS else tianqin_3month.SNR
-        parts.append(f"{NAMES[name]}: SNR {low} to {high}, {detector.max_epochs} epochs")
+        times = "once" if detector.max_epochs == 1 else f"{detector.max_epochs} times"
+        parts.append(f"{NAMES[name]}, SNR {low} to {high}, {times}")
     n = context.detector.n_signals
-    return (f"All networks were trained on the same {n} signals, scaled to the SNRs that are named, with as many "
-            f"series of noise: {'; '.join(parts)}.")
+    return (f"All networks were trained on four fifths of the same {n} signals, scaled to the SNRs that are named, with "
+            f"as many series of noise, and saw them so many times: {'; '.join(parts)}. Those that were seen once were "
+            "put into noise of their own, several times louder at first; they fade to their SNRs in the first half of "
+            "the training. Longer training of them was not tried, and may improve them.")
 
 
 def _example(report, context):

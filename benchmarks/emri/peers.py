@@ -7,8 +7,8 @@ range. The plain CNN on the spectrogram is the obvious thing to try, and is here
 that needs no training: logarithms of the power and the Stokes parameters of the derotated channels, convolutions that
 are long in time, and the largest values of the plane.
 
-None of them learns anything from the signals as they are: after 16,000 series the loss of `zhang2022` was still ln 2,
-at SNR 12 to 50 and at 20 to 120 alike. So all of them begin with signals that are several times louder; the loudness
+From the signals as they are `zhang2022` learned nothing: its loss was still ln 2 after 16,000 series, at SNR 12 to 50
+and at 20 to 120 alike; and the plain CNN nothing from its first 3,000. So all of them begin with signals that are several times louder; the loudness
 falls to that of the training set during the first half of the training.
 """
 
