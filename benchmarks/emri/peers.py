@@ -8,8 +8,8 @@ that needs no training: logarithms of the power and the Stokes parameters of the
 are long in time, and the largest values of the plane.
 
 From the signals as they are `zhang2022` learned nothing: its loss was still ln 2 after 16,000 series, at SNR 12 to 50
-and at 20 to 120 alike; and the plain CNN nothing from its first 3,000. So all of them begin with signals that are several times louder; the loudness
-falls to that of the training set during the first half of the training.
+and at 20 to 120 alike; and the plain CNN nothing from its first 3,000. So all of them begin with signals that are
+several times louder; the loudness falls to that of the training set during the first half of the training.
 """
 
 import json
