@@ -72,9 +72,10 @@ def _trainings(context):
         parts.append(f"{NAMES[name]}, SNR {low} to {high}, {times}")
     n = context.detector.n_signals
     return (f"All networks were trained on four fifths of the same {n} signals, scaled to the SNRs that are named, "
-            f"with as many series of noise, and saw them so many times: {'; '.join(parts)}. Those that were seen once "
-            "were put into noise of their own, several times louder at first; they fade to their SNRs in the first half of "
-            "the training. Longer training of them was not tried, and may improve them.")
+            "with as many series of noise, and saw them so many times: "
+            f"{'; '.join(parts)}. Those that were seen once were put into noise of their own, several times louder at "
+            "first; they fade to their SNRs in the first half of the training. Longer training of them was not tried, "
+            "and may improve them.")
 
 
 def _example(report, context):
