@@ -504,8 +504,11 @@ class _FreshNoise(Dataset):
     def __getitem__(self, i):
         x = _noise(self.rng, self.signals.shape[2])
         if i % 2:
-            x += self.signals[i // 2].astype(np.float32)
+            x += self._signal(i // 2)
         return x, np.float32(i % 2)
+
+    def _signal(self, i):
+        return self.signals[i].astype(np.float32)
 
 
 class _Draws(Dataset):

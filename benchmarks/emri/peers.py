@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
 from astrolearn import EMRIDetector
 from astrolearn.emri import EMRIPopulation
+from astrolearn.emri.detector import _FreshNoise
 from astrolearn.emri.spectrogram import LineSearch, circular_series
 from astrolearn.recipes import tianqin_3month
 
@@ -63,23 +63,21 @@ class SpectrogramNetwork(nn.Module):
         return torch.cat([torch.log1p((stokes[:1] + 2).clamp(min=0)), stokes / 4])
 
 
-class _Fading(Dataset):
-    """Series of signals and of none in turn, in new noise whenever they are read; the signals are louder at first."""
+class _Fading(_FreshNoise):
+    """The detector's own training set of the published network, but its signals are louder at first."""
 
     def __init__(self, signals, rng, louder, n_epochs):
-        self.signals, self.rng, self.louder = signals, rng, louder
-        self.n_read, self.n_fading = 0, n_epochs * len(self) / 2
-
-    def __len__(self):
-        return 2 * len(self.signals)
+        super().__init__(signals, rng)
+        self.louder, self.n_read, self.n_fading = louder, 0, n_epochs * len(self) / 2
 
     def __getitem__(self, i):
-        x = self.rng.standard_normal((2, self.signals.shape[2]), dtype=np.float32)
-        if i % 2:
-            factor = self.louder ** max(0, 1 - self.n_read / self.n_fading)
-            x += np.float32(factor) * self.signals[i // 2].astype(np.float32)
+        item = super().__getitem__(i)
         self.n_read += 1
-        return x, np.float32(i % 2)
+        return item
+
+    def _signal(self, i):
+        factor = self.louder ** max(0, 1 - self.n_read / self.n_fading)
+        return np.float32(factor) * super()._signal(i)
 
 
 class _FadingDetector(EMRIDetector):
@@ -92,7 +90,7 @@ class _FadingDetector(EMRIDetector):
 
 
 class _PublishedDetector(_FadingDetector):
-    """The published network, with as many signals as not in each batch: it learns nothing from batches by chance."""
+    """The published network; each batch is half signals, because from random shares it hardly learned."""
 
     def _net_options(self):
         return super()._net_options() | {"iterator_train__shuffle": False}
