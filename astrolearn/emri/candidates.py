@@ -16,7 +16,7 @@ with 16 bins on either side for the sidebands, in total power and in the polaris
 import numpy as np
 import torch
 
-from astrolearn.emri.series import levelled
+from astrolearn.emri.levels import levelled
 from astrolearn.emri.tracks import SEARCH, best_tracks, noise_deviation
 
 __all__ = ["N_SCALARS", "PATCH_SHAPE", "candidates"]
@@ -56,7 +56,7 @@ def candidates(x, detector, sample_interval):
         Strength of the track in the best of six polarisations and in its own, degree of polarisation, frequency in the
         middle, mean and last slope, order n, spacing and advance of the comb, strength of the comb, first frequency.
     """
-    x = torch.from_numpy(levelled(x))
+    x = torch.from_numpy(levelled(x, sample_interval))
     deviation = noise_deviation(x)
     sums = SEARCH.sums(x, detector, sample_interval)
     tracks = best_tracks(sums, N_TRACKS, deviation)

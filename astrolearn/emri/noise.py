@@ -251,12 +251,15 @@ class Whitener(TransformerMixin, BaseEstimator):
         if not (psd > 0).all() or not (frequency >= 0).all() or not (np.diff(frequency) > 0).all():
             raise ValueError("psd must be positive, and its frequencies must increase")
         used = frequency > 0
+        # a one-sided density from Welch's method is half of the truth at half the sampling frequency
+        to_nyquist = np.isclose(frequency[-1], 0.5 / read_interval(self.sample_interval), rtol=1e-6)
+        used[-1] &= not to_nyquist
         if used.sum() < 2:
             raise ValueError("the psd needs at least 2 positive frequencies")
         spline = PchipInterpolator(np.log(frequency[used]), np.log(psd[used]), extrapolate=False)
 
         def density(f):
-            values = np.exp(spline(np.log(f)))
+            values = np.exp(spline(np.log(np.minimum(f, frequency[used][-1]) if to_nyquist else f)))
             if np.isnan(values).any():
                 raise ValueError(f"the psd reaches from {frequency[used][0]:g} to {frequency[-1]:g} Hz, "
                                  f"but {f[0]:g} to {f[-1]:g} Hz is needed")

@@ -4,9 +4,10 @@ import astropy.units as u
 import numpy as np
 import torch
 
+from astrolearn.emri.levels import levelled
 from astrolearn.emri.noise import noise_psd
 from astrolearn.emri.parameters import read_interval
-from astrolearn.emri.series import as_wave, levelled
+from astrolearn.emri.series import as_wave
 from astrolearn.emri.spectrogram import LineSearch, circular_series
 from astrolearn.emri.tracks import SEARCH, best_tracks, noise_deviation
 
@@ -48,7 +49,7 @@ def plot_spectrogram(x, *, sample_interval=30 * u.s, detector="tianqin", n_track
     x = x[..., : x.shape[-1] // 2 * 2]
     if x.ndim != 2 or len(x) != 2 or x.shape[1] < SEARCH.frame:
         raise ValueError(f"x has the shape {tuple(x.shape)}; expected (2, n_samples) with n_samples >= {SEARCH.frame}")
-    x = torch.from_numpy(levelled(x))
+    x = torch.from_numpy(levelled(x, interval))
     figure, axes = _new_axes(figure, (8, 4.5))
     frames = LineSearch(rate_step=np.inf)
     power = frames.stokes(circular_series(torch.nan_to_num(x), detector, interval))[0, 0].T.numpy() / 2 + 1

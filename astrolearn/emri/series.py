@@ -7,15 +7,10 @@ import numpy as np
 import torch
 from astropy.timeseries import TimeSeries
 from erfa import ErfaWarning
-from scipy.ndimage import median_filter
 
 from astrolearn.core.inputs import to_float
 
-__all__ = ["as_series", "as_wave", "check_whitened", "is_mostly_gaps", "levelled"]
-
-_OUTLIER = 8  # standard deviations: one in 1e15 samples of Gaussian noise
-_PIECE = 256  # samples, 2 h at 30 s, from whose power the level is found
-_NEIGHBOURS = 21  # frequencies, 2.7 mHz at 30 s, over which it is smoothed
+__all__ = ["as_series", "as_wave", "check_whitened", "is_mostly_gaps"]
 
 
 def as_series(X, sample_interval, *, name="X", dtype=np.float32):
@@ -142,40 +137,3 @@ def check_whitened(x, name, shortest):
 def is_mostly_gaps(x):
     """Whether more than nine tenths of a series (2, n_samples) are missing."""
     return np.isnan(x).any(axis=0).mean() > 0.9
-
-
-def levelled(x):
-    """
-    Bring the noise of a whitened series to a variance of one at all frequencies, and drop outliers.
-
-    A search that adds up power over months notices a density that is wrong by 1 %, and no measured density is better.
-    So each channel is divided by its own level: the median over time of the power in pieces of two hours, and the
-    median of that over neighbouring frequencies, which the lines of a signal hardly move. It is good to about 1 %
-    per channel in three months. A density that is wrong from one frequency to the next is not mended by this.
-
-    Parameters
-    ----------
-    x : `numpy.ndarray`, float32 (2, n_samples)
-        One of those that `check_whitened` accepts, NaN in gaps.
-
-    Returns
-    -------
-    x : `numpy.ndarray`, float32 (2, n_samples)
-        NaN in both channels where one of them has a gap, or stood out by 8 standard deviations, as a glitch does and an
-        inspiral never.
-    """
-    n = x.shape[1]
-    deviation = 1.4826 * np.nanmedian(np.abs(x), axis=1, keepdims=True)
-    gaps = ~(np.abs(x) <= _OUTLIER * deviation).all(axis=0, keepdims=True)
-    filled = torch.from_numpy(np.where(gaps, 0, x))
-    whole = n // _PIECE * _PIECE
-    share = 1 - gaps[0, :whole].reshape(-1, _PIECE).mean(axis=1)
-    used = share > 0.5 if (share > 0.5).any() else share > 0
-    power = torch.fft.rfft(filled[:, :whole].view(2, -1, _PIECE)[:, used])[..., 1:-1].abs().square().numpy()
-    level = np.median(power / (_PIECE * share[used, None]).astype(np.float32), axis=1) / np.log(2)
-    level = median_filter(level, size=(1, _NEIGHBOURS), mode="nearest")
-    frequency, known = np.fft.rfftfreq(n), np.fft.rfftfreq(_PIECE)[1:-1]
-    factors = np.stack([1 / np.sqrt(np.interp(frequency, known, one)) for one in level])
-    flat = torch.fft.irfft(torch.fft.rfft(filled) * torch.from_numpy(factors).float(), n=n).numpy()
-    flat[:, gaps[0]] = np.nan
-    return flat

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from astrolearn.core.parallel import map_batches
+from astrolearn.emri.levels import levelled
 from astrolearn.emri.noise import MIN_FREQUENCY
 from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.response import check_detector
-from astrolearn.emri.series import as_series, check_whitened, levelled
+from astrolearn.emri.series import as_series, check_whitened
 from astrolearn.emri.spectrogram import LineSearch, power_along
 
 __all__ = ["POLARIZATIONS", "SEARCH", "Tracks", "best_tracks", "track_statistic"]
@@ -75,7 +76,7 @@ def track_statistic(X, method="smooth", *, detector="tianqin", sample_interval=3
 
 
 def _smooth_statistic(x, detector, sample_interval):
-    x = torch.from_numpy(levelled(x[:, : x.shape[1] // 2 * 2]))
+    x = torch.from_numpy(levelled(x[:, : x.shape[1] // 2 * 2], sample_interval))
     power = power_along(SEARCH.sums(x, detector, sample_interval), POLARIZATIONS)
     # tracks that left the band before the last block are in the maximum over their last block
     best = max(table.max().item() for table in _forward(power, SEARCH.slope_step))
@@ -84,7 +85,7 @@ def _smooth_statistic(x, detector, sample_interval):
 
 def _viterbi_statistic(x, detector, sample_interval):
     del detector  # the plain search does not know how it turns
-    x = torch.from_numpy(np.nan_to_num(levelled(x)))
+    x = torch.from_numpy(np.nan_to_num(levelled(x, sample_interval)))
     n = _VITERBI_FRAME
     lowest = max(int(MIN_FREQUENCY.value * sample_interval * n), 1)
     window = torch.sin(torch.pi * (torch.arange(n) + 0.5) / n) * (2 / n) ** 0.5

@@ -154,6 +154,16 @@ def test_measured_density_gives_what_the_named_one_gives():
     assert clone(Whitener("lisa")).psd == "lisa"
 
 
+def test_the_half_value_of_welch_at_the_nyquist_frequency_is_not_believed():
+    rng = np.random.default_rng(7)
+    strain = rng.normal(size=(1, 2, 4096)) * 1e-20
+    f = np.linspace(5e-5, 1 / 60, 3000) * u.Hz
+    density = noise_psd(f)
+    expected = Whitener((f, density)).transform(strain)
+    density[-1] /= 2
+    np.testing.assert_array_equal(Whitener((f, density)).transform(strain), expected)
+
+
 def test_time_series_and_gaps():
     rng = np.random.default_rng(6)
     strain = rng.normal(size=(2, 4096)) * 1e-20

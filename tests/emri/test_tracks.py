@@ -8,7 +8,7 @@ from scipy.stats import kstest
 
 from astrolearn.emri import project, track_statistic
 from astrolearn.emri.candidates import N_SCALARS, PATCH_SHAPE, candidates
-from astrolearn.emri.series import levelled
+from astrolearn.emri.levels import levelled
 from astrolearn.emri.spectrogram import LineSearch, circular_series, power_along
 from astrolearn.emri.tracks import POLARIZATIONS, SEARCH, best_tracks, noise_deviation
 
@@ -88,7 +88,7 @@ def test_power_of_a_line():
 @pytest.mark.parametrize("rise", [0, 40, 150])
 @pytest.mark.parametrize("polarization", [(1, 0), (0, 1), (0.7, 0.7)])
 def test_smooth_tracks_are_found(rise, polarization):
-    x = levelled(noise(2) + line(4e-3, rise, 25, polarization=polarization))
+    x = levelled(noise(2) + line(4e-3, rise, 25, polarization=polarization), 30)
     sums = SEARCH.sums(torch.from_numpy(x), "tianqin", 30.0)
     tracks = best_tracks(sums, 4, noise_deviation(torch.from_numpy(x)))
     first = 4e-3 * 30 * SEARCH.frame
