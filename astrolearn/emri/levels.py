@@ -11,6 +11,7 @@ __all__ = ["levelled"]
 _OUTLIER = 8  # standard deviations: one in 1e15 samples of Gaussian noise
 _PIECE = 256  # samples, 2 h at 30 s, from whose power the level is found
 _NEIGHBOURS = 21  # frequencies, 2.7 mHz at 30 s, over which it is smoothed
+_LOWEST = 0.2  # of the level that a tenth of the frequencies exceeds: a band with less has been filtered out
 
 
 def levelled(x, sample_interval):
@@ -20,8 +21,9 @@ def levelled(x, sample_interval):
     A search that adds up power over months notices a density that is wrong by 1 %, and no measured density is better.
     So each channel is divided by its own level: the median over time of the power in pieces of two hours, and the
     median of that over neighbouring frequencies, which the lines of a signal hardly move. It is good to about 1 %
-    per channel in three months. A density that is wrong from one frequency to the next is not mended by this.
-    Below 0.1 mHz there is noise or none, as it was whitened; a level that was taken from there would make false lines.
+    per channel in three months. A density that is wrong from one frequency to the next is not mended by this. Below
+    0.1 mHz there is noise or none, as it was whitened; a level that was taken from there would make false lines. So at
+    30 s the first level is that of 0.26 mHz and its neighbours, and the frequencies below share it.
 
     Parameters
     ----------
@@ -35,6 +37,12 @@ def levelled(x, sample_interval):
     x : `numpy.ndarray`, float32 (2, n_samples)
         NaN in both channels where one of them has a gap, or stood out by 8 standard deviations, as a glitch does and an
         inspiral never.
+
+    Raises
+    ------
+    ValueError
+        If the series has no frequencies above 0.1 mHz, or next to no noise in a part of them: the edge of what a filter
+        has taken out would pass for a line.
     """
     n = x.shape[1]
     deviation = 1.4826 * np.nanmedian(np.abs(x), axis=1, keepdims=True)
@@ -48,7 +56,14 @@ def levelled(x, sample_interval):
     frequency, known = np.fft.rfftfreq(n, sample_interval), np.fft.rfftfreq(_PIECE, sample_interval)[1:-1]
     # frequencies of a piece reach as far as the next one
     above = known >= MIN_FREQUENCY.value + known[0]
+    if not above.any():
+        raise ValueError(f"a series every {sample_interval:g} s has no frequencies above {MIN_FREQUENCY.to('mHz'):g}")
     level = median_filter(level[:, above], size=(1, _NEIGHBOURS), mode="reflect")
+    empty = (level < _LOWEST * np.quantile(level, 0.9, axis=1, keepdims=True)).any(axis=0)
+    if empty.any():
+        low, high = 1e3 * known[above][empty][[0, -1]]
+        raise ValueError(f"the series has next to no noise between {low:.2g} and {high:.2g} mHz: it is not white. "
+                         "Whiten it without filtering it, or resample it to the frequencies that it has")
     factors = np.stack([1 / np.sqrt(np.interp(frequency, known[above], one)) for one in level])
     factors[:, frequency < MIN_FREQUENCY.value] = 0
     flat = torch.fft.irfft(torch.fft.rfft(filled) * torch.from_numpy(factors).float(), n=n).numpy()

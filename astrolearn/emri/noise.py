@@ -26,6 +26,7 @@ from astrolearn.emri.series import as_series
 __all__ = ["MIN_FREQUENCY", "Whitener", "noise_psd", "signal_to_noise", "whiten", "whitening_filter"]
 
 MIN_FREQUENCY = 1e-4 * u.Hz  # below it both detectors' noise rises steeply and nothing is searched
+_FINE = 0.02  # distance of the last two frequencies of a measured density, over the last
 _TIANQIN_ARM = np.sqrt(3) * 1e8 * u.m
 _LISA_ARM = 2.5e9 * u.m
 
@@ -175,7 +176,8 @@ class Whitener(TransformerMixin, BaseEstimator):
     psd : str, `~astropy.table.QTable` or tuple, optional
         ``"tianqin"`` (default) or ``"lisa"`` for `noise_psd`, or the measured density of one channel: a table with the
         columns ``frequency`` and ``psd``, or a tuple of these two Quantities (plain numbers: Hz and 1/Hz). It is
-        interpolated in the logarithms and must reach from 0.1 mHz to half the sampling frequency.
+        interpolated in the logarithms and must reach from 0.1 mHz to half the sampling frequency; where it is fine, the
+        value at this last frequency, of which Welch's method gives one half, is not used.
     sample_interval : `~astropy.units.Quantity`, str or float, optional
         Time between samples; plain numbers are seconds.
     """
@@ -251,15 +253,18 @@ class Whitener(TransformerMixin, BaseEstimator):
         if not (psd > 0).all() or not (frequency >= 0).all() or not (np.diff(frequency) > 0).all():
             raise ValueError("psd must be positive, and its frequencies must increase")
         used = frequency > 0
-        # a one-sided density from Welch's method is half of the truth at half the sampling frequency
-        to_nyquist = np.isclose(frequency[-1], 0.5 / read_interval(self.sample_interval), rtol=1e-6)
-        used[-1] &= not to_nyquist
+        # a one-sided density from Welch's method is half of the truth at half the sampling frequency; where the table
+        # is fine, the value before it will do
+        spacing = (frequency[-1] - frequency[-2]) / frequency[-1]
+        nyquist = 0.5 / read_interval(self.sample_interval)
+        halved = spacing < _FINE and np.isclose(frequency[-1], nyquist, rtol=1e-6)
+        used[-1] &= not halved
         if used.sum() < 2:
             raise ValueError("the psd needs at least 2 positive frequencies")
         spline = PchipInterpolator(np.log(frequency[used]), np.log(psd[used]), extrapolate=False)
 
         def density(f):
-            values = np.exp(spline(np.log(np.minimum(f, frequency[used][-1]) if to_nyquist else f)))
+            values = np.exp(spline(np.log(np.minimum(f, frequency[used][-1]) if halved else f)))
             if np.isnan(values).any():
                 raise ValueError(f"the psd reaches from {frequency[used][0]:g} to {frequency[-1]:g} Hz, "
                                  f"but {f[0]:g} to {f[-1]:g} Hz is needed")

@@ -7,9 +7,10 @@ range. The plain CNN on the spectrogram is the obvious thing to try, and is here
 that needs no training: logarithms of the power and the Stokes parameters of the derotated channels, convolutions that
 are long in time, and the largest values of the plane.
 
-From the signals as they are `zhang2022` learned nothing: its loss was still ln 2 after 16,000 series, at SNR 12 to 50
-and at 20 to 120 alike; and the plain CNN nothing from its first 3,000. So all of them begin with signals that are
-several times louder; the loudness falls to that of the training set during the first half of the training.
+In trials that no benchmark repeats, `zhang2022` learned nothing from the signals as they are (its loss was still ln 2
+after 16,000 series, at SNR 12 to 50 and at 20 to 120 alike), and the plain CNN nothing from its first 3,000. So all of
+them begin with signals that are several times louder; the loudness falls to that of the training set during the first
+half of the training.
 """
 
 import json
@@ -90,7 +91,7 @@ class _FadingDetector(EMRIDetector):
 
 
 class _PublishedDetector(_FadingDetector):
-    """The published network; each batch is half signals, because from random shares it hardly learned."""
+    """The published network; each batch is half signals: from random shares it hardly learned in our trials."""
 
     def _net_options(self):
         return super()._net_options() | {"iterator_train__shuffle": False}

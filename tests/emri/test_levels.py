@@ -53,6 +53,27 @@ def test_nothing_below_a_tenth_of_a_millihertz_is_no_level():
     np.testing.assert_allclose(flat, levelled(x, 30), atol=0.01)
 
 
+@pytest.mark.parametrize(("band", "named"), [
+    ((1e-4, 1e-2), "10 and 17 mHz"), ((1e-4, 1.5e-2), "15 and 17 mHz"), ((2e-3, 1), "0.26 and 1.8 mHz"),
+    ((1e-4, 4e-3), "4.2 and 17 mHz"),
+])  # fmt: skip
+def test_filtered_series_are_refused(band, named):
+    x = noise(9)
+    spectrum = np.fft.rfft(x)
+    frequency = np.fft.rfftfreq(N, 30)
+    spectrum[:, (frequency < band[0]) | (frequency > band[1])] = 0
+    x = np.fft.irfft(spectrum).astype(np.float32)
+    with pytest.raises(ValueError, match=f"next to no noise between {named}"):
+        levelled(x / x.std(), 30)
+
+
+def test_levels_at_other_intervals():
+    x = noise(10)
+    assert levelled(x, 10).std() == pytest.approx(1, abs=0.02)
+    with pytest.raises(ValueError, match="every 6000 s has no frequencies above 0.1 mHz"):
+        levelled(x, 6000)
+
+
 def test_a_wrong_level_does_not_move_the_statistic():
     x = np.concatenate([noise(2)[None], noise(3)[None]])
     for method in ("smooth", "viterbi"):

@@ -32,6 +32,16 @@ def test_training_leaves_the_detector_and_what_it_took(trained, tmp_path):
     assert len(loaded.noise_scores_) == 20
 
 
+def test_a_network_is_calibrated_anew(trained, tmp_path):
+    again = tianqin_3month.recalibrate(tmp_path / "detector.safetensors", tmp_path / "again")
+    x = np.random.default_rng(0).normal(size=(2, 2, 8192))
+    np.testing.assert_array_equal(again.decision_function(x), trained.decision_function(x))
+    assert len(again.noise_scores_) == 20
+    assert not np.isin(again.noise_scores_, trained.noise_scores_).any()
+    assert np.isfinite(again.calibration_).all()
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {"detector.safetensors", "training.json"}
+
+
 def test_only_what_was_measured_is_shipped(trained, tmp_path, monkeypatch):
     def ship_here(*args, **card):
         return weights.ship_measured(*args, folder=tmp_path, **card)
