@@ -43,8 +43,8 @@ class EMRIDetector(ClassifierMixin, NetworkEstimator):
     Finds gravitational waves of extreme-mass-ratio inspirals in series of strain, of three months or another length.
 
     A series is given a score by a network; the scores of many series of pure noise say how probable a false alarm
-    with such a score is, and held-out signals how probable a signal is. The network on tracks takes the level of the
-    noise from the series itself, and samples that stand out by 8 standard deviations as gaps.
+    with such a score is, and held-out signals how probable a signal is. The network on tracks searches from 0.1 mHz on,
+    takes the level of the noise from the series itself, and samples that stand out by 8 standard deviations as gaps.
 
     Parameters
     ----------
