@@ -8,11 +8,12 @@ __version__ = version("astrolearn")
 # Names load on first use (Scientific Python's SPEC 1): torch, skorch, healpy and photutils together take seconds.
 _HOMES = {
     "EMRIDetector": "astrolearn.emri.detector",
+    "PhotoZRegressor": "astrolearn.photoz.regressor",
     "PointSourceFinder": "astrolearn.sources.finder",
     "list_pretrained": "astrolearn.core.weights",
 }
 
-__all__ = ["EMRIDetector", "PointSourceFinder", "__version__", "list_pretrained"]
+__all__ = ["EMRIDetector", "PhotoZRegressor", "PointSourceFinder", "__version__", "list_pretrained"]
 
 
 def __getattr__(name):

@@ -1,5 +1,6 @@
 """Geometry on the sphere: maps in energy bins, their files, regions, and the matching of catalogues."""
 
+from .cutouts import CutoutExtractor
 from .events import bin_events, read_events
 from .healpix_io import read_skymap, write_skymap
 from .io import as_map, read_map
@@ -11,6 +12,7 @@ from .skymap import SkyMap
 from .transformers import EnergyRebinner, RegionMask
 
 __all__ = [
+    "CutoutExtractor",
     "EnergyRebinner",
     "Match",
     "RadialPSF",

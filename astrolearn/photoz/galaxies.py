@@ -1,0 +1,110 @@
+"""What an input is, a table, images or both, and its rows as plain arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.nddata import NDData
+from astropy.table import Table
+
+__all__ = ["Galaxies", "split_input"]
+
+
+def split_input(X):
+    """
+    Tell apart the table and the images of an input.
+
+    Parameters
+    ----------
+    X : object
+        See `PhotoZRegressor.fit`.
+
+    Returns
+    -------
+    table, images : object or None
+
+    Raises
+    ------
+    ValueError
+        If it is empty, or there are several columns of images.
+    """
+    if isinstance(X, (list, tuple)) and not X:
+        raise ValueError("X is empty")
+    if isinstance(X, Mapping):
+        unknown = X.keys() - {"table", "images"}
+        if unknown or not X:
+            raise ValueError(f"a dict given as X has 'table' and 'images', not {', '.join(map(str, X)) or 'nothing'}")
+        return X.get("table"), X.get("images")
+    if isinstance(X, Table):
+        columns = [name for name in X.colnames if len(getattr(X[name], "shape", ())) > 2]
+        if len(columns) > 1:
+            raise ValueError(f"X has several columns of images: {', '.join(columns)}; keep one")
+        if columns:
+            table = X.copy(copy_data=False)
+            table.remove_columns(columns)
+            return (table if table.colnames else None), X[columns[0]]
+        return X, None
+    if isinstance(X, (list, tuple)) and isinstance(X[0], (NDData, str, Path)):
+        return None, X
+    n_axes = np.ndim(X[0]) + 1 if isinstance(X, (list, tuple)) else getattr(X, "ndim", 2)
+    return (None, X) if n_axes in (3, 4) else (X, None)
+
+
+@dataclass
+class Galaxies:
+    """
+    Rows of an input.
+
+    Attributes
+    ----------
+    values : `numpy.ndarray`, float64 (n, n_columns), or None
+        Of the table, and then the photometry of the images; NaN where missing.
+    undetected : `numpy.ndarray`, bool (n, n_columns), or None
+        Where a value is missing because the galaxy was too faint.
+    images : `numpy.ndarray`, float32 (n, n_channels, height, width), or None
+    """
+
+    values: np.ndarray | None = None
+    undetected: np.ndarray | None = None
+    images: np.ndarray | None = None
+
+    def __len__(self):
+        return len(self.values)
+
+    def add_columns(self, values):
+        """More columns, none of which may be undetected; the rows must be as many."""
+        if self.values is None:
+            self.values, self.undetected = np.empty((len(values), 0)), np.empty((len(values), 0), bool)
+        if len(values) != len(self.values):
+            raise ValueError(f"table and images differ in length: {len(self.values)} and {len(values)}")
+        self.values = np.hstack([self.values, values])
+        self.undetected = np.hstack([self.undetected, np.zeros(values.shape, bool)])
+
+    def take(self, rows):
+        """The rows with these numbers, as copies."""
+        return Galaxies(*(None if part is None else part[rows] for part in (self.values, self.undetected, self.images)))
+
+    def fingerprints(self):
+        """One integer per row, the same for rows that are equal to the last bit."""
+        rows = (
+            b"".join(part[i].tobytes() for part in (self.values, self.images) if part is not None)
+            for i in range(len(self))
+        )
+        return np.unique(np.array([hash(row) for row in rows]), return_inverse=True)[1]
+
+    def seen_again(self, rows, n_columns, rng):
+        """Copies of some rows, of each of which some of the first columns (but not all) are taken out."""
+        again = self.take(rows)
+        n_missing = rng.integers(1, max(n_columns // 2, 1) + 1, len(rows))
+        order = rng.permuted(np.tile(np.arange(n_columns), (len(rows), 1)), axis=1)
+        out = order < n_missing[:, None]
+        again.values[:, :n_columns][out], again.undetected[:, :n_columns][out] = np.nan, False
+        return again
+
+    def joined(self, other):
+        """These rows and then those."""
+        parts = zip(
+            (self.values, self.undetected, self.images), (other.values, other.undetected, other.images), strict=True
+        )
+        return Galaxies(*(None if mine is None else np.concatenate([mine, theirs]) for mine, theirs in parts))

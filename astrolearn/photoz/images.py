@@ -1,0 +1,279 @@
+"""
+From images to what the networks see: one axis order, one size, numbers of order one.
+
+Sky images span a range of ten thousand between the noise and the centre of a galaxy, so those in flux are stretched by
+an inverse hyperbolic sine that begins at the noise of the training images. Images of integers, such as JPGs, have been
+stretched by whoever made them and are only scaled.
+
+Beside the pixels a network gets the light in a few circles: a convolutional network takes many images to find out that
+it should add up pixels before it compares bands.
+"""
+
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.io import fits
+from astropy.nddata import NDData
+from scipy.ndimage import gaussian_filter
+
+from astrolearn.core.inputs import to_float
+
+__all__ = ["aperture_photometry", "describe_images", "read_image_file", "read_images", "to_network"]
+
+SMALLEST = 16  # pixels
+_SAMPLE = 1000  # images from which the scales are found
+_SIGNIFICANT = 3.0  # standard deviations that the smoothed sum of the channels exceeds where the galaxy is
+_APERTURES = (16, 8, 4, 2)  # of the side: their radii are so many parts of it
+
+
+def read_images(X, channels="auto", unit=None):
+    """
+    Read images into one array.
+
+    Parameters
+    ----------
+    X : array-like (n, c, h, w), (n, h, w, c) or (n, h, w), or list of images
+        Images of a list, of one shape, are arrays, `~astropy.nddata.CCDData` or paths of JPG, PNG or FITS files.
+    channels : {"auto", "first", "last"}, optional
+        Where the channels are. ``"auto"``: the shorter of the two outer axes.
+    unit : unit-like, optional
+        That of the result. Default: that of the images.
+
+    Returns
+    -------
+    images : `numpy.ndarray`, float32 (n, c, h, w)
+        NaN where masked.
+    is_integer : bool
+        Whether they were integers, from 0 to 255; then they are divided by 255.
+    unit : `~astropy.units.Unit` or None
+
+    Raises
+    ------
+    astropy.units.UnitConversionError
+        If the unit is not that which was asked for.
+    ValueError
+        If the shapes differ or cannot be understood; it names them.
+    """
+    if isinstance(X, (list, tuple)):
+        if not X:
+            raise ValueError("X is empty: it has no images")
+        X = [read_image_file(x) if isinstance(x, (str, Path)) else x for x in X]
+    own, dtype = _nature(X)
+    unit = own if unit is None else unit
+    images = to_float(X, unit, "X", missing="keep")
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim != 4:
+        raise ValueError(f"X has the shape {images.shape}; images are (n, channels, height, width), "
+                         "(n, height, width, channels) or (n, height, width)")
+    if _are_last(images.shape, channels):
+        images = np.moveaxis(images, -1, 1)
+    is_integer = dtype.kind in "iu"
+    if is_integer:
+        if images.min() < 0 or images.max() > 255:
+            raise ValueError(f"integer images must be from 0 to 255, as in a JPG; X has {images.min():g} to "
+                             f"{images.max():g}. Pass images in flux as floating-point numbers")
+        images = images / np.float32(255)
+    return np.ascontiguousarray(images), is_integer, unit
+
+
+def read_image_file(path):
+    """
+    Read a JPG, PNG or FITS file.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    image : `numpy.ndarray`
+        (h, w, c) of integers for pictures; as in the first image of the file for FITS.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file cannot be read; the message names it.
+    """
+    path = Path(path)
+    if ".fits" in path.suffixes or ".fit" in path.suffixes:
+        try:
+            with fits.open(path) as hdus:
+                hdu = next((hdu for hdu in hdus if hdu.is_image and hdu.data is not None), None)
+                if hdu is None:
+                    raise ValueError(f"{path} has no image")
+                data, text = np.array(hdu.data), hdu.header.get("BUNIT")
+        except OSError as error:
+            raise OSError(f"{path} cannot be read: {error}") from error
+        return data if not text else u.Quantity(data, u.Unit(text))
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not an image that can be read") from error
+
+
+def describe_images(images, is_integer, unit, image_size):
+    """
+    What training images are like.
+
+    Parameters
+    ----------
+    images, is_integer, unit
+        See `read_images`.
+    image_size : int or None
+        Larger images are cut to their middle.
+
+    Returns
+    -------
+    description : dict
+        ``n_channels``, ``size``, ``is_integer``, ``unit``, and per channel the ``noise`` at which the stretch begins (0
+        for none), the ``mean`` and the ``scale`` after it.
+    """
+    n, n_channels, height, width = images.shape
+    size = min(height, width, image_size or height)
+    if size < SMALLEST:
+        raise ValueError(f"X has images of {height} x {width} pixels; at least {SMALLEST} x {SMALLEST} are needed")
+    sample = _middle(images[:: -(-n // _SAMPLE)], size)
+    pixels = np.moveaxis(sample, 1, 0).reshape(n_channels, -1)
+    if np.isnan(pixels).all(axis=1).any():
+        raise ValueError(f"channel {np.flatnonzero(np.isnan(pixels).all(axis=1))[0]} of X has no valid pixel")
+    noise = np.zeros(n_channels)
+    if not is_integer:
+        middle = np.nanmedian(pixels, axis=1, keepdims=True)
+        noise = 1.4826 * np.nanmedian(np.abs(pixels - middle), axis=1)
+        noise = np.where(noise > 0, noise, np.nanstd(pixels, axis=1))
+    stretched = _stretch(pixels.T, noise).T
+    scale = np.nanstd(stretched, axis=1)
+    return {
+        "n_channels": n_channels, "size": size, "is_integer": bool(is_integer),
+        "unit": None if unit is None else u.Unit(unit).to_string(), "noise": noise,
+        "mean": np.nanmean(stretched, axis=1), "scale": np.where(scale > 0, scale, 1.0),
+    }  # fmt: skip
+
+
+def to_network(images, is_integer, description, *, plain=False):
+    """
+    Images as the networks see them.
+
+    Parameters
+    ----------
+    images, is_integer
+        See `read_images`.
+    description : dict
+        Of the training images.
+    plain : bool, optional
+        Cut only, neither stretched nor scaled: what the published network takes.
+
+    Returns
+    -------
+    images : `numpy.ndarray`, float32 (n, c, size, size)
+        Missing pixels have the median of their image and channel.
+
+    Raises
+    ------
+    ValueError
+        If the images are not like those it was trained on.
+    """
+    n, n_channels, height, width = images.shape
+    size = description["size"]
+    if n_channels != description["n_channels"]:
+        raise ValueError(f"X has {n_channels} channels; this was trained on {description['n_channels']}")
+    if min(height, width) < size:
+        raise ValueError(f"X has images of {height} x {width} pixels; this was trained on {size} x {size}")
+    if is_integer != description["is_integer"]:
+        kinds = "floating-point numbers", "integers"
+        raise ValueError(f"X has images of {kinds[is_integer]}; this was trained on {kinds[not is_integer]}")
+    images = _middle(images, size)
+    missing = np.isnan(images)
+    if missing.any():
+        flat = np.where(missing, np.nan, images).reshape(n, n_channels, -1)
+        empty = missing.reshape(n, n_channels, -1).all(axis=2)
+        if empty.any():
+            raise ValueError(f"image {np.flatnonzero(empty.any(axis=1))[0]} of X has a channel without a valid pixel")
+        images = np.where(missing, np.nanmedian(flat, axis=2)[:, :, None, None], images)
+    if plain:
+        return np.ascontiguousarray(images, dtype=np.float32)
+    channel = (slice(None), None, None)
+    stretched = _stretch(np.moveaxis(images, 1, -1), description["noise"])
+    out = (np.moveaxis(stretched, -1, 1) - description["mean"][channel]) / description["scale"][channel]
+    return np.ascontiguousarray(out, dtype=np.float32)
+
+
+def aperture_photometry(images, description):
+    """
+    Light in circles around the middle of each image: what a table of magnitudes would say.
+
+    Parameters
+    ----------
+    images : `numpy.ndarray` (n, c, h, w)
+        From `read_images`, of which `to_network` accepts the shape.
+    description : dict
+        Of the training images.
+
+    Returns
+    -------
+    magnitudes : `numpy.ndarray`, float64 (n, 5 * c)
+        Of circles with radii of 1/16, 1/8, 1/4 and 1/2 of the side, and of the galaxy as it shines in all channels
+        together: inverse hyperbolic sines of the light over its standard deviation, where the noise is known, else mean
+        values. Missing pixels count as the mean of the others.
+    """
+    size = description["size"]
+    images = _middle(images, size)
+    position = np.arange(size) - (size - 1) / 2
+    distance = np.hypot(position[:, None], position)
+    columns = []
+    for radius in size / np.array(_APERTURES):
+        inside = images[:, :, distance <= radius].astype(np.float64)
+        there = ~np.isnan(inside)
+        mean = np.where(there, inside, 0).sum(axis=2) / np.maximum(there.sum(axis=2), 1)
+        noise = description["noise"] / np.sqrt(inside.shape[2])
+        columns.append(_stretch(mean, noise))
+    columns.append(_profile_photometry(images, description["noise"]))
+    return np.hstack(columns)
+
+
+def _profile_photometry(images, noise):
+    """
+    Light weighted with the galaxy's own profile in all channels together, (n, c).
+
+    For one profile in all channels this is the best that can be done for the colours.
+    """
+    unit = np.where(noise > 0, noise, 1.0)
+    scaled = np.nan_to_num(images, nan=0.0) / unit[:, None, None].astype(np.float32)
+    weight = gaussian_filter(scaled.sum(axis=1), 1.0, axes=(1, 2))
+    level = np.median(weight, axis=(1, 2), keepdims=True)
+    spread = 1.4826 * np.median(np.abs(weight - level), axis=(1, 2), keepdims=True)
+    weight = np.where(weight > level + _SIGNIFICANT * spread, weight - level, 0.0)
+    norm = np.sqrt((weight**2).sum(axis=(1, 2)))
+    light = np.einsum("ncij,nij->nc", scaled, weight) / np.where(norm > 0, norm, 1.0)[:, None]
+    return np.where(noise > 0, np.arcsinh(light), light).astype(np.float64)
+
+
+def _nature(X):
+    """Unit and type of the numbers, of an array or of the first image of a list."""
+    first = X[0] if isinstance(X, (list, tuple)) else X
+    unit = getattr(first, "unit", None)
+    data = first.data if isinstance(first, NDData) else first
+    return unit, np.asarray(getattr(data, "unmasked", data)).dtype
+
+
+def _are_last(shape, channels):
+    if channels != "auto":
+        return channels == "last"
+    if shape[1] == shape[3]:
+        raise ValueError(f"X has the shape {shape}: say with channels='first' or 'last' where the channels are")
+    return shape[3] < shape[1]
+
+
+def _middle(images, size):
+    top, left = ((length - size) // 2 for length in images.shape[2:])
+    return images[:, :, top : top + size, left : left + size]
+
+
+def _stretch(values, noise):
+    """Inverse hyperbolic sine beyond the noise, which is given for the last axis; linear where that is 0."""
+    return np.where(noise > 0, np.arcsinh(values / np.where(noise > 0, noise, 1.0)), values)

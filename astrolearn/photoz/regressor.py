@@ -1,0 +1,613 @@
+"""Photometric redshifts, or any other number, from tables, images or both, with the probability of every value."""
+
+from functools import partial
+from importlib.metadata import version
+from numbers import Integral, Real
+
+import astropy.units as u
+import numpy as np
+from astropy.cosmology import units as cu
+from astropy.table import Table
+from scipy.spatial import cKDTree
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from skorch.callbacks import EarlyStopping
+from skorch.dataset import Dataset
+from skorch.helper import predefined_split
+from torch import nn
+
+from astrolearn.core.estimator import NetworkEstimator
+from astrolearn.core.inputs import to_float
+from astrolearn.core.net import OneCycle
+from astrolearn.core.seeding import make_rng
+from astrolearn.core.tables import SampleTable
+from astrolearn.photoz.duplicates import merged_groups
+from astrolearn.photoz.features import TableFeatures
+from astrolearn.photoz.galaxies import Galaxies, split_input
+from astrolearn.photoz.images import aperture_photometry, describe_images, read_images, to_network
+from astrolearn.photoz.mixture import Mixture, MixtureLoss
+from astrolearn.photoz.networks import ImageNetwork, Menko2024Network, TableNetwork
+from astrolearn.photoz.photometry import as_table, describe_table, drop_flags, read_table
+
+__all__ = ["PhotoZRegressor"]
+
+_MARGIN = 0.05  # of the range of the training targets, beyond which no prediction goes
+_MASKED = 0.1  # of the training rows are seen a second time with some values taken out
+_GRID = 301  # values at which densities are given by default
+_REFERENCES, _NEIGHBOURS, _RARE = 2000, 5, 1e-3  # what is out of distribution: farther from its neighbours than others
+
+
+class PhotoZRegressor(RegressorMixin, NetworkEstimator):
+    """
+    Gives each galaxy the probability density of its redshift.
+
+    Densities are mixtures of normal distributions cut at bounds that come from the training targets: no redshift is
+    negative or runs away. A part of the training data is held out to stop the training at its best epoch and to make
+    the intervals of `predict_interval` cover what they say. Any other scalar target works too.
+
+    Parameters
+    ----------
+    architecture : {"auto", "menko2024"}, optional
+        ``"auto"`` (default): an ensemble of dense networks for tables, a small convolutional network for images, and
+        for both together the first with a correction by the second. ``"menko2024"``: the convolutional network of
+        Menkó's talk (2024), for images only, which gives a point; its density is that of the held-out residuals. There
+        it was trained with ``lr=5e-5, batch_size=128, max_epochs=50``.
+    columns : sequence of str, optional
+        Columns of a table to use. Default: all.
+    channels : {"auto", "first", "last"}, optional
+        Where the channels of images are. Default: the shorter outer axis.
+    image_size : int or None, optional
+        Side in pixels to whose middle larger images are cut; `None` cuts nothing but a square. Default: 64.
+    n_networks : int, optional
+        In the ensemble on tables.
+    n_components : int, optional
+        Normal distributions that each network gives.
+    validation_fraction : float, optional
+        Of the training data, held out. Default: 0.15.
+    odds_width : float, optional
+        Half width, in units of 1 + z, of the interval around the mode whose probability is called odds (Benítez 2000).
+        Default: 0.06.
+    device, batch_size, max_epochs, lr, random_state, verbose, n_jobs
+        See `~astrolearn.core.estimator.NetworkEstimator`.
+
+    Attributes
+    ----------
+    net_ : `skorch.NeuralNet`
+        The trained network.
+    bounds_ : tuple of float
+        Lowest and highest possible prediction.
+    unit_ : str or None
+        Unit of the training targets.
+    conformity_ : `numpy.ndarray`
+        Of the held-out data, increasing: how far from the median each lies, as twice its quantile's distance from 0.5.
+    n_features_in_ : int
+        Columns of the table, if there is one.
+    feature_names_in_ : `numpy.ndarray` of str
+        Their names, if they have any.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> import numpy as np
+    >>> from astropy.table import QTable
+    >>> from astrolearn import PhotoZRegressor
+    >>> redshift = np.random.default_rng(1).uniform(0, 0.3, 200)
+    >>> table = QTable({"g": (20 + 3 * redshift) * u.ABmag, "r": (19 + redshift) * u.ABmag})
+    >>> regressor = PhotoZRegressor(max_epochs=20, random_state=1).fit(table, redshift)
+    >>> lower, upper = regressor.predict_interval(table, coverage=0.9)
+    """
+
+    _parameter_constraints = {
+        **NetworkEstimator._parameter_constraints,
+        "architecture": [StrOptions({"auto", "menko2024"})],
+        "columns": [None, "array-like"],
+        "channels": [StrOptions({"auto", "first", "last"})],
+        "image_size": [None, Interval(Integral, 16, None, closed="left")],
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "odds_width": [Interval(Real, 0, None, closed="neither")],
+    }
+    _tabular = True
+    _fitted_names = (
+        "bounds_", "unit_", "centre_", "scale_", "spread_", "conformity_", "n_features_in_", "feature_names_in_",
+        "table_format_", "features_", "image_format_", "reference_", "farthest_",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        architecture="auto",
+        columns=None,
+        channels="auto",
+        image_size=64,
+        n_networks=10,
+        n_components=3,
+        validation_fraction=0.15,
+        odds_width=0.06,
+        device="auto",
+        batch_size=32,
+        max_epochs=30,
+        lr=2e-3,
+        random_state=None,
+        verbose=0,
+        n_jobs=None,
+    ):
+        super().__init__(
+            device=device,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            lr=lr,
+            random_state=random_state,
+            verbose=verbose,
+            n_jobs=n_jobs,
+        )
+        self.architecture = architecture
+        self.columns = columns
+        self.channels = channels
+        self.image_size = image_size
+        self.n_networks = n_networks
+        self.n_components = n_components
+        self.validation_fraction = validation_fraction
+        self.odds_width = odds_width
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def fit(self, X, y, groups=None):
+        """
+        Train on galaxies with known redshifts.
+
+        Parameters
+        ----------
+        X : table, images, or both
+            A table is a `~astropy.table.Table`, data frame, structured array or array (n, n_columns) of magnitudes or
+            fluxes; errors are recognised by their names (``u_err``, ``err_u``, ``modelMagErr_u`` ...), and columns
+            without a unit are taken as they stand. NaN, masked values, -99, -999 and -9999 are missing; 99 is: not
+            detected. Images are an array (n, c, h, w), (n, h, w, c) or (n, h, w), or a list of arrays, CCDData or paths
+            of JPG, PNG and FITS files. Both: ``{"table": ..., "images": ...}``, or a table with a column of images.
+        y : array-like or `~astropy.units.Quantity`, (n,)
+            Targets.
+        groups : array-like, (n,), optional
+            Rows of one group (the same galaxy observed twice, say) are held out together. Rows that are equal always
+            are.
+
+        Returns
+        -------
+        self : PhotoZRegressor
+
+        Raises
+        ------
+        ValueError
+            If there are not two rows at least, or an input is not usable; the message names it.
+        """
+        self._validate_params()
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        self._forget()
+        galaxies = self._read(X, reset=True)
+        y, self.unit_ = _read_targets(y, len(galaxies))
+        if len(galaxies) < 2:
+            raise ValueError("two rows of X are needed at least; it has n_samples=1")
+        if self.table_format_ is not None:
+            _refuse_target(galaxies.values, self.table_format_["names"], y)
+        rng = make_rng(self.random_state)
+        held_out = _hold_out(galaxies, groups, self.validation_fraction, rng)
+        training, validation = galaxies.take(~held_out), galaxies.take(held_out)
+        self._describe(training, y)
+        target, held_target = (((part - self.centre_) / self.scale_).astype(np.float32)
+                               for part in (y[~held_out], y[held_out]))
+        n_columns = getattr(self, "n_features_in_", 0)
+        if n_columns > 1:
+            again = rng.permutation(len(training))[: int(_MASKED * len(training))]
+            training = training.joined(training.seen_again(again, n_columns, rng))
+            target = np.append(target, target[again])
+        self._validation = Dataset(self._network_inputs(validation), held_target)
+        self._fit_net(self._network_inputs(training), target, rng)
+        del self._validation
+        self._calibrate(validation, y[held_out])
+        return self
+
+    def predict(self, X):
+        """
+        Median redshift of each galaxy.
+
+        Parameters
+        ----------
+        X : as for `fit`
+
+        Returns
+        -------
+        z : `numpy.ndarray` or `~astropy.units.Quantity`, float64 (n,)
+            With the unit of the training targets.
+        """
+        return self._with_unit(self._mixture(X).ppf(0.5))
+
+    def predict_quantiles(self, X, q):
+        """
+        Quantiles of the density of each galaxy.
+
+        Parameters
+        ----------
+        X : as for `fit`
+        q : float or sequence of float
+            Probabilities, from 0 to 1.
+
+        Returns
+        -------
+        z : `numpy.ndarray` or `~astropy.units.Quantity`, float64 (n,) or (n, len(q))
+        """
+        q = np.asarray(q, dtype=float)
+        if q.ndim > 1 or not ((q >= 0) & (q <= 1)).all():
+            raise ValueError(f"q={q} must be one probability or a sequence of them, from 0 to 1")
+        mixture = self._mixture(X)
+        values = np.stack([mixture.ppf(probability) for probability in np.atleast_1d(q)], axis=1)
+        return self._with_unit(values if q.ndim else values[:, 0])
+
+    def predict_interval(self, X, coverage=0.68):
+        """
+        Interval that holds the redshift with a stated probability, around the median.
+
+        The interval is conformal (Chernozhukov, Wuethrich & Zhu 2021, 1909.07889): the held-out galaxies say how far
+        out in their densities the redshifts lie. It covers what it says for galaxies like those of the training data,
+        also where the densities are too narrow or too wide.
+
+        Parameters
+        ----------
+        X : as for `fit`
+        coverage : float, optional
+            Default: 0.68.
+
+        Returns
+        -------
+        lower, upper : `numpy.ndarray` or `~astropy.units.Quantity`, float64 (n,)
+        """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage={coverage} must be between 0 and 1")
+        mixture = self._mixture(X)
+        half = 0.5 * self._conformal(coverage)
+        return tuple(self._with_unit(mixture.ppf(probability)) for probability in (0.5 - half, 0.5 + half))
+
+    def predict_pdf(self, X, z=None):
+        """
+        Density of each galaxy and what follows from it.
+
+        Parameters
+        ----------
+        X : as for `fit`
+        z : array-like or `~astropy.units.Quantity`, (n_z,), optional
+            Increasing values at which to give the densities. Default: 301 from bound to bound.
+
+        Returns
+        -------
+        table : SampleTable
+            ``z_median``, ``z_mean``, ``z_mode`` (of the density on the grid), ``z_std``, ``z_q16``, ``z_q84``,
+            ``odds``, ``out_of_distribution`` (whether X is farther from the training data than all but 0.1 % of these
+            from each other) and ``pdf`` (n, n_z); the grid is ``meta["z_grid"]``.
+        """
+        galaxies = self._read(X)
+        mixture = self._mixture_of(galaxies)
+        grid = np.linspace(*self.bounds_, _GRID) if z is None else self._read_grid(z)
+        pdf = mixture.pdf(grid)
+        mode = grid[np.argmax(pdf, axis=1)]
+        mean, std = mixture.moments()
+        half = self.odds_width * (1 + mode)
+        columns = {
+            "z_median": mixture.ppf(0.5), "z_mean": mean, "z_mode": mode, "z_std": std, "z_q16": mixture.ppf(0.16),
+            "z_q84": mixture.ppf(0.84),
+        }  # fmt: skip
+        table = SampleTable({name: self._with_unit(values) for name, values in columns.items()})
+        table["odds"] = mixture.cdf(mode + half) - mixture.cdf(mode - half)
+        table["out_of_distribution"] = self._distance(galaxies) > self.farthest_
+        table["pdf"] = pdf if self.unit_ is None else pdf / _unit(self.unit_)
+        table.meta = {"z_grid": self._with_unit(grid), "odds_width": self.odds_width,
+                      "astrolearn": version("astrolearn")}
+        return table
+
+    def to_qp(self, X, z=None):
+        """
+        Densities as an ensemble of qp, for RAIL; needs the extra ``rail``.
+
+        Parameters
+        ----------
+        X, z
+            See `predict_pdf`.
+
+        Returns
+        -------
+        ensemble : ``qp.Ensemble``
+            Interpolated densities; its ``ancil`` has the scalar columns of `predict_pdf`.
+        """
+        import qp
+
+        table = self.predict_pdf(X, z)
+        plain = {name: np.asarray(getattr(table[name], "value", table[name])) for name in table.colnames}
+        grid = np.asarray(getattr(table.meta["z_grid"], "value", table.meta["z_grid"]))
+        return qp.Ensemble(qp.interp, data={"xvals": grid, "yvals": plain.pop("pdf")}, ancil=plain)
+
+    def predict_distance(self, X, cosmology, *, kind="luminosity", n_samples=1000, random_state=None):
+        """
+        Distance of each galaxy: draws from its density, taken through a cosmology.
+
+        The distance of the median redshift is the median distance, but the mean and the errors do not follow from those
+        of the redshift.
+
+        Parameters
+        ----------
+        X : as for `fit`
+        cosmology : `~astropy.cosmology.FLRW`
+            Such as ``astropy.cosmology.Planck18``.
+        kind : {"luminosity", "comoving", "lookback"}, optional
+            Default: luminosity distance.
+        n_samples : int, optional
+            Draws per galaxy.
+        random_state : int, Generator or None, optional
+
+        Returns
+        -------
+        table : SampleTable
+            ``distance`` (the median), ``distance_mean``, ``distance_std``, ``distance_q16`` and ``distance_q84``, in
+            Mpc.
+
+        Raises
+        ------
+        ValueError
+            If the targets were not redshifts, or are negative.
+        """
+        if kind not in ("luminosity", "comoving", "lookback"):
+            raise ValueError(f"kind={kind!r} is not 'luminosity', 'comoving' or 'lookback'")
+        if self.unit_ not in (None, "redshift", ""):
+            raise ValueError(f"the predictions are in '{self.unit_}', not redshifts: they have no distance")
+        mixture = self._mixture(X)
+        if mixture.bounds[0] < 0:
+            raise ValueError("predictions may be negative here: they are no cosmological redshifts")
+        draws = mixture.sample(n_samples, make_rng(random_state))
+        # the distance is a smooth function of the redshift: a table of it is exact enough, and there may be many draws
+        grid = np.linspace(*mixture.bounds, 2000)
+        relation = getattr(cosmology, f"{kind}_distance")(grid).to_value(u.Mpc)
+        distance = np.interp(draws, grid, relation)
+        q16, median, q84 = np.quantile(distance, (0.16, 0.5, 0.84), axis=1)
+        columns = {
+            "distance": median, "distance_mean": distance.mean(axis=1), "distance_std": distance.std(axis=1),
+            "distance_q16": q16, "distance_q84": q84,
+        }  # fmt: skip
+        return SampleTable({name: values * u.Mpc for name, values in columns.items()},
+                           meta={"cosmology": cosmology.name, "kind": kind})
+
+    def score(self, X, y, sample_weight=None):
+        """
+        Coefficient of determination, R², as of all regressors of scikit-learn.
+
+        It rises with the range of the redshifts and says little about their errors: see `astrolearn.photoz.metrics`.
+
+        Parameters
+        ----------
+        X, y : as for `fit`
+        sample_weight : array-like, (n,), optional
+
+        Returns
+        -------
+        score : float
+        """
+        median = self._mixture(X).ppf(0.5)
+        target = to_float(y, _unit(self.unit_), "y", shape=(len(median),), dtype=np.float64)
+        return r2_score(target, median, sample_weight=sample_weight)
+
+    # what goes into the networks
+
+    def _forget(self):
+        """A former fit may have been on another kind of input."""
+        self.table_format_ = self.image_format_ = None
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def _read(self, X, reset=False):
+        """Rows as plain arrays, of the same kind as those of the training."""
+        if not reset:
+            self._require_fitted()
+        table, images = split_input(X)
+        if self.architecture == "menko2024" and (table is not None or images is None):
+            raise ValueError("architecture='menko2024' takes images and no table")
+        galaxies = Galaxies()
+        if not reset:
+            for part, trained, name in ((table, hasattr(self, "n_features_in_"), "a table"),
+                                        (images, self.image_format_ is not None, "images")):
+                if (part is not None) != trained:
+                    raise ValueError(f"X has {'no ' if trained else ''}{name}, but this was trained "
+                                     f"{'with' if trained else 'without'}; its shape is {np.shape(part)}"
+                                     if part is not None else f"X lacks {name}, which this was trained with")
+        if table is not None:
+            galaxies.values, galaxies.undetected = self._read_table(table, reset)
+        if images is not None:
+            trained = None if reset else self.image_format_
+            galaxies.images, is_integer, unit = read_images(images, self.channels, trained and trained["unit"])
+            if reset:
+                self.image_format_ = describe_images(galaxies.images, is_integer, unit, self.image_size)
+            raw = galaxies.images
+            galaxies.images = to_network(raw, is_integer, self.image_format_, plain=self._is_published)
+            galaxies.add_columns(aperture_photometry(raw, self.image_format_))
+        return galaxies
+
+    def _read_table(self, table, reset):
+        named = isinstance(table, Table) or getattr(getattr(table, "dtype", None), "names", None)
+        if not named:
+            if self.table_format_ is not None:
+                raise ValueError("X has no column names, but this was trained on a table with "
+                                 f"{', '.join(self.table_format_['names'])}")
+            if self.columns is not None:
+                raise ValueError("columns can be named of a table only, not of an array or a data frame")
+            values = validate_data(self, table, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+            return drop_flags(values)
+        table = as_table(table)
+        if reset:
+            self.table_format_ = describe_table(table, self.columns)
+            self.feature_names_in_ = np.array(self.table_format_["names"])
+            self.n_features_in_ = len(self.feature_names_in_)
+        elif self.table_format_ is None:
+            raise ValueError("X is a table, but this was trained on an array without units and names")
+        return read_table(table, self.table_format_)
+
+    @property
+    def _is_published(self):
+        return self.architecture == "menko2024"
+
+    @property
+    def _mixed_precision(self):
+        return self.image_format_ is not None
+
+    def _describe(self, training, y):
+        """Scales of features and targets, and what the training data are like."""
+        low, high = y.min(), y.max()
+        margin = _MARGIN * (high - low if high > low else max(abs(high), 1.0))
+        self.bounds_ = (float(max(low - margin, 0.0) if low >= 0 else low - margin), float(high + margin))
+        self.centre_, self.scale_ = float(y.mean()), float(y.std()) or 1.0
+        self.spread_ = self.scale_
+        self.features_ = TableFeatures.fit(training.values, training.undetected).state
+        position = self._position(training)
+        self.reference_ = position[:: -(-len(position) // _REFERENCES)]
+        others = cKDTree(self.reference_).query(self.reference_, [min(_NEIGHBOURS, len(self.reference_) - 1) + 1])[0]
+        self.farthest_ = float(np.quantile(others, 1 - _RARE)) if np.isfinite(others).all() else np.inf
+
+    def _position(self, galaxies):
+        """Where galaxies are among others: few numbers, in which unusual ones stand apart."""
+        features = TableFeatures(self.features_)
+        components = slice(features.n_columns, features.n_features - 2 * features.n_columns)
+        return features.transform(galaxies.values, galaxies.undetected)[:, components]
+
+    def _distance(self, galaxies):
+        k = min(_NEIGHBOURS, len(self.reference_))
+        return cKDTree(self.reference_).query(self._position(galaxies), [k])[0][:, 0]
+
+    def _network_inputs(self, galaxies):
+        """What the network's ``forward`` takes."""
+        if self._is_published:
+            return {"images": galaxies.images}
+        inputs = {"table": TableFeatures(self.features_).transform(galaxies.values, galaxies.undetected)}
+        return inputs if galaxies.images is None else inputs | {"images": galaxies.images}
+
+    def _network(self):
+        if self._is_published:
+            return partial(Menko2024Network, self.image_format_["n_channels"])
+        n_features = TableFeatures(self.features_).n_features
+        if self.image_format_ is None:
+            return partial(TableNetwork, n_features, self.n_networks, self.n_components)
+        n_channels = self.image_format_["n_channels"]
+        return partial(ImageNetwork, n_features, n_channels, self.n_networks, self.n_components)
+
+    def _net_options(self):
+        options = {"callbacks": []}
+        if hasattr(self, "_validation"):
+            options["train_split"] = predefined_split(self._validation)
+            options["callbacks"] = [EarlyStopping(patience=max(self.max_epochs // 3, 5), load_best=True, sink=_silent)]
+        if self._is_published:
+            l2 = [(name, {"weight_decay": Menko2024Network.WEIGHT_DECAY}) for name in Menko2024Network.convolutions()]
+            return options | {"criterion": _PointLoss, "optimizer__param_groups": l2}
+        bounds = tuple((bound - self.centre_) / self.scale_ for bound in self.bounds_)
+        options["callbacks"].append(OneCycle())
+        return options | {"criterion": MixtureLoss, "criterion__bounds": bounds}
+
+    # what comes out of the networks
+
+    def _mixture(self, X):
+        return self._mixture_of(self._read(X))
+
+    def _mixture_of(self, galaxies):
+        inputs = self._network_inputs(galaxies)
+        if self._is_published:
+            centre = self._forward(inputs["images"])[:, None].astype(np.float64)
+            return Mixture(np.ones_like(centre), self.centre_ + self.scale_ * centre,
+                           np.full_like(centre, self.spread_), self.bounds_)
+        if "images" not in inputs:
+            output = self._forward(inputs)
+        else:  # all views of the sky are equal: the mean of the densities of eight
+            output = np.concatenate([self._forward(inputs | {"images": view}) for view in _views(inputs["images"])], 1)
+        return Mixture.from_network(output, self.centre_, self.scale_, self.bounds_)
+
+    def _calibrate(self, validation, y):
+        """Width of the residuals and how far out in their densities the held-out targets lie."""
+        mixture = self._mixture_of(validation)
+        if self._is_published:
+            residual = y - mixture.mean[:, 0]
+            self.spread_ = max(float(1.4826 * np.median(np.abs(residual))), 1e-3 * self.scale_)
+            mixture = self._mixture_of(validation)
+        self.conformity_ = np.sort(2 * np.abs(mixture.cdf(y) - 0.5))
+
+    def _conformal(self, coverage):
+        """Central probability of the densities that holds so many of galaxies like the held-out ones."""
+        rank = int(np.ceil(coverage * (len(self.conformity_) + 1)))
+        return 1.0 if rank > len(self.conformity_) else float(self.conformity_[rank - 1])
+
+    def _with_unit(self, values):
+        return values if self.unit_ is None else u.Quantity(values, _unit(self.unit_))
+
+    def _read_grid(self, z):
+        grid = to_float(z, _unit(self.unit_), "z", shape=("n_z",), dtype=np.float64)
+        if not (np.diff(grid) > 0).all():
+            raise ValueError("z must increase")
+        return grid
+
+
+class _PointLoss(nn.MSELoss):
+    """Squared error; a class of its own, because skorch names the arguments of criteria after them."""
+
+
+def _silent(*args):
+    """Early stopping says nothing."""
+
+
+def _views(images):
+    """The eight views of square images: turned and mirrored."""
+    for turned in (images, images.swapaxes(2, 3)):
+        for rows in (1, -1):
+            for columns in (1, -1):
+                yield np.ascontiguousarray(turned[:, :, ::rows, ::columns])
+
+
+def _read_targets(y, n):
+    """Targets as plain numbers, and the text of their unit."""
+    unit = getattr(y, "unit", None)
+    if unit is None:
+        y = column_or_1d(y, warn=True)
+        if y.dtype == object:
+            y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name="y")
+    y = to_float(y, unit, "y", dtype=np.float64)
+    if y.shape != (n,):
+        raise ValueError(f"y has the shape {y.shape}; X has {n} rows, so ({n},) was expected")
+    return y, None if unit is None else unit.to_string()
+
+
+def _unit(text):
+    """A unit from its text; astropy does not enable that of redshifts by itself."""
+    return cu.redshift if text == "redshift" else text if text is None else u.Unit(text)
+
+
+def _refuse_target(values, names, y):
+    """A table that contains its own answer would be learned in no time."""
+    for name, column in zip(names, values.T, strict=False):  # after the table come columns of the images
+        if np.array_equal(column, y):
+            raise ValueError(f"column {name!r} of X is the target: name the columns to use, such as "
+                             "columns=('u', 'g', 'r', 'i', 'z')")
+
+
+def _hold_out(galaxies, groups, fraction, rng):
+    """Which rows are held out: whole groups, and rows that are equal are one group."""
+    n = len(galaxies)
+    group = galaxies.fingerprints()
+    if groups is not None:
+        groups = np.asarray(groups)
+        if groups.shape != (n,):
+            raise ValueError(f"groups has the shape {groups.shape}; expected ({n},)")
+        group = merged_groups(group, np.unique(groups, return_inverse=True)[1])
+    names, sizes = np.unique(group, return_counts=True)
+    order = rng.permutation(len(names))
+    n_groups = np.searchsorted(np.cumsum(sizes[order]), max(fraction * n, 1)) + 1
+    if n_groups >= len(names):
+        if len(names) == 1:
+            raise ValueError("all rows of X are equal or of one group: nothing can be held out")
+        n_groups = len(names) - 1
+    return np.isin(group, names[order[:n_groups]])

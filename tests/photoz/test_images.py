@@ -1,0 +1,124 @@
+"""Images in all the forms in which they come."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+import torch
+from astropy.io import fits
+from astropy.nddata import CCDData
+from PIL import Image
+
+from astrolearn.photoz.images import aperture_photometry, describe_images, read_image_file, read_images, to_network
+from astrolearn.photoz.networks import dihedral
+
+RNG = np.random.default_rng(0)
+
+
+def galaxies(n=20, size=33, noise=1.0):
+    """Round galaxies of known flux in two bands."""
+    flux = RNG.uniform(500, 5000, (n, 2))
+    distance = np.hypot(*np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]) * size / 2
+    light = np.exp(-(distance**2) / 2 / 3**2) / (2 * np.pi * 3**2)
+    return flux[:, :, None, None] * light + noise * RNG.normal(size=(n, 2, size, size)), flux
+
+
+def test_channels_first_last_or_none():
+    images = RNG.normal(size=(4, 3, 20, 22)).astype(np.float32)
+    for X, channels in ((images, "auto"), (np.moveaxis(images, 1, -1), "auto"), (images, "first"),
+                        (np.moveaxis(images, 1, -1), "last")):
+        np.testing.assert_array_equal(read_images(X, channels)[0], images)
+    assert read_images(images[:, 0])[0].shape == (4, 1, 20, 22)
+    with pytest.raises(ValueError, match=r"\(4, 20, 3, 20\): say with channels="):
+        read_images(np.zeros((4, 20, 3, 20)))
+    with pytest.raises(ValueError, match=r"shape \(4, 5\); images are"):
+        read_images(np.zeros((4, 5)))
+
+
+def test_files(tmp_path):
+    picture = RNG.integers(0, 255, (20, 20, 3)).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    fits.PrimaryHDU(np.ones((3, 20, 20), ">f4"), fits.Header({"BUNIT": "nJy"})).writeto(tmp_path / "a.fits")
+    fits.HDUList([fits.PrimaryHDU()]).writeto(tmp_path / "empty.fits")
+    (tmp_path / "text.jpg").write_text("<html>")
+    images, is_integer, unit = read_images([tmp_path / "a.png", str(tmp_path / "a.png")])
+    np.testing.assert_allclose(images[1], np.moveaxis(picture, -1, 0) / 255, rtol=1e-6)
+    assert is_integer
+    assert unit is None
+    images, is_integer, unit = read_images([tmp_path / "a.fits"], unit=u.uJy)
+    np.testing.assert_allclose(images, 1e-3)
+    assert not is_integer
+    assert unit == u.uJy
+    with pytest.raises(ValueError, match=r"empty\.fits has no image"):
+        read_image_file(tmp_path / "empty.fits")
+    with pytest.raises(ValueError, match=r"text\.jpg is not an image"):
+        read_image_file(tmp_path / "text.jpg")
+    with pytest.raises(OSError, match=r"none\.fits"):
+        read_image_file(tmp_path / "none.fits")
+
+
+def test_integers_and_numbers():
+    with pytest.raises(ValueError, match="from 0 to 255, as in a JPG; X has 0 to 60000"):
+        read_images(np.array([[[0, 60000]]], dtype=np.uint16).repeat(20, 1).repeat(10, 2))
+
+
+def test_scales_of_sky_images():
+    images, _ = galaxies()
+    description = describe_images(images.astype(np.float32), False, u.nJy, 24)
+    # of the sky, and some of the light of the galaxies
+    assert (description["noise"] > 0.95).all()
+    assert (description["noise"] < 2).all()
+    out = to_network(images.astype(np.float32), False, description)
+    assert out.shape == (20, 2, 24, 24)
+    assert out.mean() == pytest.approx(0, abs=1e-3)
+    assert out.std() == pytest.approx(1, abs=1e-3)
+    # the unit of the flux changes nothing
+    other = describe_images(1e-3 * images.astype(np.float32), False, u.uJy, 24)
+    np.testing.assert_allclose(to_network(1e-3 * images.astype(np.float32), False, other), out, atol=1e-4)
+
+
+def test_missing_pixels():
+    images, _ = galaxies()
+    description = describe_images(images, False, None, None)
+    gappy = images.copy()
+    gappy[3, 0, :5] = np.nan
+    out, expected = to_network(gappy, False, description), to_network(images, False, description)
+    np.testing.assert_array_equal(np.delete(out, 3, axis=0), np.delete(expected, 3, axis=0))
+    assert np.isfinite(out).all()
+    gappy[3, 0] = np.nan
+    with pytest.raises(ValueError, match="image 3 of X has a channel without a valid pixel"):
+        to_network(gappy, False, description)
+
+
+def test_light_in_circles():
+    images, flux = galaxies(noise=1e-3)
+    description = describe_images(images, False, None, None) | {"noise": np.array([1e-3, 1e-3])}
+    measured = aperture_photometry(images, description)
+    assert measured.shape == (20, 10)
+    # all of the light is within half the side: the difference of the bands is that of the logarithms of the flux
+    np.testing.assert_allclose(measured[:, 7] - measured[:, 6], np.log(flux[:, 1] / flux[:, 0]), atol=1e-3)
+    np.testing.assert_allclose(measured[:, 9] - measured[:, 8], np.log(flux[:, 1] / flux[:, 0]), atol=1e-3)
+    # a circle of 1/4 of the side, 8.25 pixels, in units of 3 pixels of 33 / 32
+    inside = np.hypot(*np.mgrid[-16:17, -16:17]) <= 8.25
+    n = np.count_nonzero(inside)
+    expected = flux[:, 0] * (images[:, 0][:, inside].sum(1) / images[:, 0].sum((1, 2)))
+    np.testing.assert_allclose(np.sinh(measured[:, 4]) * 1e-3 * np.sqrt(n), expected, rtol=0.07)
+
+
+def test_views_of_the_sky():
+    images = torch.arange(2 * 9.0).reshape(1, 2, 3, 3).repeat(8, 1, 1, 1)
+    views = dihedral(images, torch.arange(8))
+    assert len({tuple(view.flatten().tolist()) for view in views}) == 8
+    assert all(torch.equal(view.flatten(1).sort()[0], images[0].flatten(1).sort()[0]) for view in views)
+    assert torch.equal(views[0], images[0])
+
+
+def test_quantities_and_ccds():
+    data = RNG.normal(size=(2, 20, 20)).astype(np.float32)
+    ccds = [CCDData(image, unit=u.nJy, mask=np.zeros((20, 20), bool)) for image in data]
+    images, _, unit = read_images(ccds, unit=u.uJy)
+    assert unit == u.uJy
+    np.testing.assert_allclose(images[:, 0], 1e-3 * data, rtol=1e-6)
+    with pytest.raises(u.UnitConversionError, match="'nJy'"):
+        read_images(ccds, unit=u.K)
+    with pytest.raises(ValueError, match="differ in shape"):
+        read_images([data[0] * u.nJy, data[1, :10] * u.nJy])

@@ -1,0 +1,291 @@
+"""PhotoZRegressor against the contract, on tables, images and both."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.cosmology import Planck18
+from astropy.cosmology import units as cu
+from astropy.nddata import CCDData
+from astropy.table import QTable, Table
+from estimator_checks import Case, parametrize
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+
+from astrolearn import PhotoZRegressor
+from astrolearn.core.tables import SampleTable
+from astrolearn.photoz.metrics import sigma_mad
+
+BANDS = "gri"
+
+
+def galaxies(n=300, seed=0):
+    """A table of three bands whose colours say the redshift, with errors."""
+    rng = np.random.default_rng(seed)
+    z = rng.uniform(0.02, 0.3, n)
+    brightness = rng.normal(17, 0.7, n)
+    slopes = 4.0, 1.0, 0.0
+    table = SampleTable({
+        band: (brightness + slope * z + 0.02 * rng.normal(size=n)) * u.ABmag
+        for band, slope in zip(BANDS, slopes, strict=True)
+    })
+    for band in BANDS:
+        table[f"{band}_err"] = np.full(n, 0.02) * u.mag
+    return table, z
+
+
+def stamps(n=40, size=20, seed=0):
+    """Images in two bands whose ratio says the redshift."""
+    rng = np.random.default_rng(seed)
+    z = rng.uniform(0.02, 0.3, n)
+    radius = np.hypot(*np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j])
+    light = np.exp(-3 * radius) * rng.uniform(50, 200, n)[:, None, None]
+    images = np.stack([light, light * (1 + 4 * z)[:, None, None]], axis=1)
+    return (images + rng.normal(size=images.shape)).astype(np.float32), z
+
+
+def make(**parameters):
+    return PhotoZRegressor(**{"max_epochs": 2, "n_networks": 2, "batch_size": 32} | parameters)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    table, z = galaxies(1500)
+    return PhotoZRegressor(max_epochs=40, random_state=0).fit(table, z * cu.redshift)
+
+
+def flux_table(**bands):
+    return QTable({name: values * u.nJy for name, values in bands.items()})
+
+
+TABLE, Z = galaxies(80)
+IMAGES, IMAGE_Z = stamps()
+plain = np.column_stack([TABLE[band].value for band in BANDS])
+
+
+def changed(name, values):
+    table = TABLE.copy()
+    table[name] = values
+    return table
+
+
+table_case = Case(
+    name="table",
+    make=make,
+    fit_args=(TABLE, Z),
+    predict_args=(TABLE,),
+    methods=("predict", "predict_pdf", "predict_interval"),
+    bad_inputs={
+        "wrong_unit": ((changed("g", TABLE["g"].value * u.Jy),), r"'g' has the unit 'Jy', .* 'mag\(AB\)'"),
+        "wrong_shape": ((TABLE["g", "r"],), "no column 'i'"),
+        "empty": ((TABLE[:0],), "no rows"),
+        "nan": ((changed("g", np.where(np.arange(80) == 3, np.inf, TABLE["g"].value) * u.ABmag),), "infinite"),
+        "array": ((plain,), "has no column names"),
+    },
+    bad_fit_inputs={
+        "target": ((TABLE, Z[:5]), r"y has the shape \(5,\)"),
+        "groups": ((TABLE, Z, Z[:5]), r"groups has the shape"),
+        "leak": ((changed("z", Z), Z), "column 'z' of X is the target"),
+        "nan": ((TABLE, np.where(Z > 0.2, np.nan, Z)), "y has .* missing"),
+    },
+    equal_inputs={
+        "big_endian": (SampleTable({n: u.Quantity(c.value.astype(">f8"), c.unit, subok=True) for n, c in
+                                    zip(TABLE.colnames, TABLE.columns.values(), strict=True)}),),
+        "masked": (Table(TABLE, masked=True),),
+        "order": (TABLE[list(reversed(TABLE.colnames))],),
+    },
+)  # fmt: skip
+
+image_case = Case(
+    name="images",
+    make=make,
+    fit_args=(IMAGES * u.nmgy, IMAGE_Z),
+    predict_args=(IMAGES * u.nmgy,),
+    methods=("predict", "predict_pdf"),
+    bad_inputs={
+        "wrong_unit": ((IMAGES * u.K,), "X has the unit 'K', .*'nmgy'"),
+        "wrong_shape": ((IMAGES[:, :1] * u.nmgy,), "X has 1 channels; this was trained on 2"),
+        "empty": (([],), "empty"),
+        "nan": ((np.where(np.arange(2)[:, None, None] == 0, np.nan, IMAGES) * u.nmgy,), "without a valid pixel"),
+        "integers": (((IMAGES > 0).astype(np.uint8),), "integers"),
+        "small": ((IMAGES[:, :, :10, :10] * u.nmgy,), "10 x 10 pixels; this was trained on 20 x 20"),
+    },
+    equal_inputs={
+        "big_endian": (IMAGES.astype(">f4") * u.nmgy,),
+        "masked": (np.ma.MaskedArray(IMAGES, mask=np.zeros(IMAGES.shape, bool)),),
+        "last": (np.moveaxis(IMAGES, 1, -1) * u.nmgy,),
+        "ccd": ([CCDData(image, unit=u.nmgy) for image in IMAGES],),
+    },
+)  # fmt: skip
+
+
+@parametrize(table_case, image_case)
+def test_estimator(check, case):
+    check(case)
+
+
+def test_predictions_have_the_unit_of_the_targets(fitted):
+    table, z = galaxies(200, seed=1)
+    predicted = fitted.predict(table)
+    assert predicted.unit == cu.redshift
+    assert sigma_mad(z, predicted) < 0.02
+    quantiles = fitted.predict_quantiles(table, [0.1, 0.5, 0.9])
+    assert quantiles.shape == (200, 3)
+    np.testing.assert_array_equal(quantiles[:, 1], predicted)
+    assert (np.diff(quantiles.value, axis=1) > 0).all()
+    assert fitted.score(table, z * cu.redshift) > 0.9
+    assert fitted.score(table, z) == pytest.approx(fitted.score(table, z * cu.redshift))
+    assert fitted.score(table, 100 * z * u.percent) == pytest.approx(fitted.score(table, z))
+
+
+def test_densities(fitted):
+    table, _ = galaxies(200, seed=2)
+    result = fitted.predict_pdf(table)
+    grid = result.meta["z_grid"]
+    assert result["pdf"].shape == (200, len(grid)) == (200, 301)
+    np.testing.assert_allclose(np.trapezoid(result["pdf"].value, grid.value, axis=1), 1, atol=5e-3)
+    np.testing.assert_array_equal(result["z_median"], fitted.predict(table))
+    assert (result["z_q16"] < result["z_median"]).all()
+    assert ((result["odds"] > 0) & (result["odds"] <= 1)).all()
+    assert not result["out_of_distribution"][:190].all()
+    coarse = fitted.predict_pdf(table, z=[0.0, 0.1, 0.2] * cu.redshift)
+    expected = [np.interp(0.1, grid.value, pdf) for pdf in result["pdf"].value]
+    np.testing.assert_allclose(coarse["pdf"][:, 1].value, expected, rtol=0.1, atol=0.2)
+    with pytest.raises(ValueError, match="z must increase"):
+        fitted.predict_pdf(table, z=[0.2, 0.1])
+    with pytest.raises(u.UnitConversionError, match="z has the unit 'Mpc'"):
+        fitted.predict_pdf(table, z=[1, 2] * u.Mpc)
+
+
+def test_intervals_cover_what_they_say(fitted):
+    table, z = galaxies(3000, seed=3)
+    for coverage in (0.5, 0.68, 0.9):
+        lower, upper = fitted.predict_interval(table, coverage)
+        inside = ((z >= lower.value) & (z <= upper.value)).mean()
+        # 225 galaxies were held out and 3000 tested
+        assert inside == pytest.approx(coverage, abs=4 * np.sqrt(coverage * (1 - coverage) * (1 / 225 + 1 / 3000)))
+    with pytest.raises(ValueError, match=r"coverage=1\.0 must be between"):
+        fitted.predict_interval(table, 1.0)
+
+
+def test_no_redshift_runs_away(fitted):
+    table, _ = galaxies(50, seed=4)
+    far = table.copy()
+    for i, band in enumerate(BANDS):
+        far[band] = np.full(50, (-40.0, 60.0, 5.0)[i]) * u.ABmag
+    result = fitted.predict_pdf(far)
+    assert result["out_of_distribution"].all()
+    assert fitted.predict_pdf(table)["out_of_distribution"].mean() < 0.05
+    for q in (0, 0.001, 0.5, 1):
+        z = fitted.predict_quantiles(far, q).value
+        assert (z >= 0).all()
+        assert (z <= fitted.bounds_[1]).all()
+    assert 0 <= fitted.bounds_[0] < 0.02
+    assert fitted.bounds_[1] < 0.32
+
+
+def test_missing_bands_widen_the_density(fitted):
+    table, z = galaxies(300, seed=5)
+    gappy = table.copy()
+    gappy["g"] = np.full(300, np.nan) * u.ABmag
+    whole, lacking = fitted.predict_pdf(table), fitted.predict_pdf(gappy)
+    assert np.median(lacking["z_std"] / whole["z_std"]) > 1.3
+    assert sigma_mad(z, lacking["z_median"]) < 0.1
+
+
+def test_distances(fitted):
+    table, _ = galaxies(20, seed=6)
+    distance = fitted.predict_distance(table, Planck18, random_state=0, n_samples=4000)
+    assert distance["distance"].unit == u.Mpc
+    expected = Planck18.luminosity_distance(fitted.predict(table))
+    spread = distance["distance_std"] / np.sqrt(4000) * 5
+    assert (np.abs(distance["distance"] - expected) < 1.3 * spread).all()
+    # luminosity distances bend upwards: the mean is farther than that of the mean redshift
+    of_mean = Planck18.luminosity_distance(fitted.predict_pdf(table)["z_mean"])
+    assert (distance["distance_mean"] > of_mean - spread).all()
+    comoving = fitted.predict_distance(table, Planck18, kind="comoving", random_state=0)
+    assert (comoving["distance"] < distance["distance"]).all()
+    with pytest.raises(ValueError, match="kind='angular'"):
+        fitted.predict_distance(table, Planck18, kind="angular")
+
+
+def test_any_scalar_target():
+    table, z = galaxies(200)
+    metallicity = make().fit(table, (9 - 5 * z) * u.dex)
+    assert metallicity.predict(table).unit == u.dex
+    with pytest.raises(ValueError, match="'dex', not redshifts"):
+        metallicity.predict_distance(table, Planck18)
+    negative = make().fit(table, z - 0.1)
+    assert negative.bounds_[0] < (z - 0.1).min() < 0
+    with pytest.raises(ValueError, match="may be negative"):
+        negative.predict_distance(table, Planck18)
+
+
+def test_cross_validation_keeps_units():
+    table, z = galaxies(120)
+    scores = cross_val_score(make(), table, z * cu.redshift, cv=GroupKFold(3), groups=np.arange(120) // 2)
+    assert scores.shape == (3,)
+    search = GridSearchCV(make(), {"n_networks": [1, 2]}, cv=2).fit(table, z * cu.redshift)
+    assert search.predict(table).unit == cu.redshift
+
+
+def test_copies_are_held_out_together():
+    table, z = galaxies(30)
+    rows = np.repeat(np.arange(30), 4)
+    regressor = make(random_state=1)
+    regressor.fit(table[rows], z[rows])
+    # held out are whole galaxies: 4, 8, ... rows
+    assert len(regressor.conformity_) % 4 == 0
+    with pytest.raises(ValueError, match="nothing can be held out"):
+        make().fit(table[np.zeros(10, int)], z[:10])
+    with pytest.raises(ValueError, match="nothing can be held out"):
+        make().fit(table, z, groups=np.zeros(30))
+
+
+def test_table_and_images_together():
+    images, z = stamps()
+    table = SampleTable({"g": -2.5 * np.log10(images[:, 0].sum(axis=(1, 2))) * u.mag,
+                         "r": -2.5 * np.log10(images[:, 1].sum(axis=(1, 2))) * u.mag})
+    both = table.copy()
+    both["image"] = images * u.nmgy
+    first = make(random_state=0).fit(both, z)
+    second = make(random_state=0).fit({"table": table, "images": images * u.nmgy}, z)
+    np.testing.assert_array_equal(first.predict(both), second.predict({"table": table, "images": images * u.nmgy}))
+    with pytest.raises(ValueError, match="lacks images"):
+        first.predict(table)
+    with pytest.raises(ValueError, match="lacks a table"):
+        first.predict(images * u.nmgy)
+    with pytest.raises(ValueError, match="differ in length: 40 and 39"):
+        first.predict({"table": table, "images": images[:39] * u.nmgy})
+    with pytest.raises(ValueError, match="several columns of images"):
+        both["other"] = images
+        first.predict(both)
+    with pytest.raises(ValueError, match="not pictures"):
+        first.predict({"pictures": images})
+
+
+def test_the_published_network():
+    images, z = stamps(n=30, size=32)
+    regressor = make(architecture="menko2024", max_epochs=1).fit(images, z)
+    assert sum(p.numel() for p in regressor.net_.module_.parameters()) == 3_341_793 - 32 * 9
+    decay = {group["weight_decay"]: len(group["params"]) for group in regressor.net_.optimizer_.param_groups}
+    assert sum(group["weight_decay"] == 1e-4 for group in regressor.net_.optimizer_.param_groups) == 13, decay
+    result = regressor.predict_pdf(images)
+    assert (result["z_median"] >= 0).all()
+    with pytest.raises(ValueError, match="takes images and no table"):
+        make(architecture="menko2024").fit(*galaxies(30))
+
+
+def test_images_are_seen_from_all_sides():
+    images, z = stamps()
+    regressor = make(random_state=0).fit(images, z)
+    expected = regressor.predict(images)
+    for view in (images[:, :, ::-1], images.swapaxes(2, 3), np.rot90(images, axes=(2, 3))):
+        np.testing.assert_allclose(regressor.predict(view), expected, atol=1e-5)
+
+
+def test_refit_on_another_kind_of_input():
+    images, image_z = stamps()
+    table, z = galaxies(60)
+    regressor = make(random_state=0).fit(images, image_z).fit(table, z)
+    np.testing.assert_array_equal(regressor.predict(table), make(random_state=0).fit(table, z).predict(table))
+    assert regressor.n_features_in_ == 6
+    assert not hasattr(regressor.fit(images, image_z), "n_features_in_")
