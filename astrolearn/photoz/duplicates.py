@@ -22,7 +22,8 @@ from astrolearn.photoz.images import read_images
 
 __all__ = ["DuplicateWarning", "check_duplicates", "merged_groups", "object_groups"]
 
-_SUSPICIOUS = 0.5  # of the targets repeat: measured redshifts have five digits, and a thousand galaxies repeat few
+_SUSPICIOUS = 0.5  # share of the targets that repeat, beyond those that do by chance
+_CELLS = 50  # of the resolution of the targets on either side, in which galaxies are counted
 
 
 class DuplicateWarning(UserWarning):
@@ -92,7 +93,7 @@ def check_duplicates(X, y=None, groups=None, *, ids=None, coord=None, radius="2 
     if groups is not None and test is not None:
         raise ValueError("give groups or test, not both")
     found = {name: _on_several_sides(_numbered(key, radius), side) for name, key in keys.items()}
-    if "target" in found and found["target"].mean() <= _SUSPICIOUS:
+    if "target" in found and found["target"].mean() <= _by_chance(keys["target"]) + _SUSPICIOUS:
         del found["target"]
     duplicate = np.any(list(found.values()), axis=0)
     if duplicate.any():
@@ -110,11 +111,13 @@ def _keys(X, y, ids, coord):
     """What an object may be recognised by, one array or SkyCoord each."""
     table, images = split_input(X)
     keys = {}
+    if getattr(getattr(table, "dtype", None), "names", None) and not isinstance(table, Table):
+        table = Table(table)
     if isinstance(table, Table):
         named = {name.lower(): name for name in table.colnames}
         for name in ("objid", "specobjid"):
             if ids is None and name in named:
-                keys[named[name]] = np.asarray(table[named[name]])
+                keys[named[name]] = _identifiers(table[named[name]])
         if coord is None and "coord" in named and isinstance(table[named["coord"]], SkyCoord):
             coord = table[named["coord"]]
         numbers = [name for name in table.colnames if np.asarray(getattr(table[name], "value", table[name])).dtype.kind
@@ -122,14 +125,14 @@ def _keys(X, y, ids, coord):
         if numbers:
             columns = [np.ma.filled(np.ma.asarray(getattr(table[name], "value", table[name]), float), np.nan)
                        for name in numbers]
-            keys["equal rows"] = _fingerprints(np.stack(columns, axis=1))
+            keys["equal rows"] = _fingerprints(np.hstack([column.reshape(len(table), -1) for column in columns]))
     elif table is not None:
         keys["equal rows"] = _fingerprints(np.asarray(table, dtype=float))
     if images is not None:
         pixels = images if not isinstance(images, (list, tuple)) else read_images(images)[0]
         keys["equal pixels"] = _fingerprints(np.asarray(pixels))
     if ids is not None:
-        keys["identifier"] = np.asarray(ids)
+        keys["identifier"] = _identifiers(ids)
     if coord is not None:
         keys["position"] = coord
     if y is not None:
@@ -140,6 +143,30 @@ def _keys(X, y, ids, coord):
     if len(set(lengths.values())) > 1:
         raise ValueError(f"X, y, ids and coord differ in length: {lengths}")
     return keys
+
+
+def _by_chance(target):
+    """Share of targets that repeat because they are rounded: of as many galaxies, spread like these."""
+    target = np.sort(np.asarray(target, dtype=float))
+    steps = np.diff(np.unique(target))
+    if not steps.size:
+        return 0.0
+    cell = steps.min()
+    near = np.searchsorted(target, target + (_CELLS + 0.5) * cell) - np.searchsorted(
+        target, target - (_CELLS + 0.5) * cell)
+    return float(np.mean(1 - np.exp(-(near - 1) / (2 * _CELLS + 1))))
+
+
+def _identifiers(column):
+    """Numbers of identifiers; what is masked, zero or negative is no identifier, and each of its own."""
+    values = np.ma.asarray(column)
+    none = np.ma.getmaskarray(values).copy()
+    values = np.ma.getdata(values)
+    if values.dtype.kind in "iuf":
+        none |= ~(values > 0)
+    number = np.unique(values, return_inverse=True)[1]
+    number[none] = number.max() + 1 + np.arange(none.sum())
+    return number
 
 
 def _fingerprints(rows):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,8 @@ class Galaxies:
             b"".join(part[i].tobytes() for part in (self.values, self.images) if part is not None)
             for i in range(len(self))
         )
-        return np.unique(np.array([hash(row) for row in rows]), return_inverse=True)[1]
+        # not Python's hash, which differs from process to process
+        return np.unique([blake2b(row, digest_size=16).hexdigest() for row in rows], return_inverse=True)[1]
 
     def seen_again(self, rows, n_columns, rng):
         """Copies of some rows, of each of which some of the first columns (but not all) are taken out."""

@@ -22,6 +22,7 @@ from astrolearn.core.inputs import to_float
 __all__ = ["aperture_photometry", "describe_images", "read_image_file", "read_images", "to_network"]
 
 SMALLEST = 16  # pixels
+_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # of pillow, with eight bits or fewer
 _SAMPLE = 1000  # images from which the scales are found
 _SIGNIFICANT = 3.0  # standard deviations that the smoothed sum of the channels exceeds where the galaxy is
 _APERTURES = (16, 8, 4, 2)  # of the side: their radii are so many parts of it
@@ -59,6 +60,10 @@ def read_images(X, channels="auto", unit=None):
         if not X:
             raise ValueError("X is empty: it has no images")
         X = [read_image_file(x) if isinstance(x, (str, Path)) else x for x in X]
+        integer = [_nature(x)[1].kind in "iu" for x in X]
+        if any(integer) and not all(integer):
+            other = integer.index(not integer[0])
+            raise ValueError(f"X has images of integers and of floating-point numbers: X[0] and X[{other}]")
     own, dtype = _nature(X)
     unit = own if unit is None else unit
     images = to_float(X, unit, "X", missing="keep")
@@ -71,9 +76,10 @@ def read_images(X, channels="auto", unit=None):
         images = np.moveaxis(images, -1, 1)
     is_integer = dtype.kind in "iu"
     if is_integer:
-        if images.min() < 0 or images.max() > 255:
-            raise ValueError(f"integer images must be from 0 to 255, as in a JPG; X has {images.min():g} to "
-                             f"{images.max():g}. Pass images in flux as floating-point numbers")
+        low, high = np.nanmin(images), np.nanmax(images)
+        if low < 0 or high > 255:
+            raise ValueError(f"integer images must be from 0 to 255, as in a JPG; X has {low:g} to {high:g}. Pass "
+                             "images in flux as floating-point numbers")
         images = images / np.float32(255)
     return np.ascontiguousarray(images), is_integer, unit
 
@@ -111,6 +117,8 @@ def read_image_file(path):
 
     try:
         with Image.open(path) as picture:
+            if picture.mode not in _MODES:
+                raise ValueError(f"{path} has the mode {picture.mode}, not eight bits per channel")
             return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is not an image that can be read") from error

@@ -128,6 +128,15 @@ class Mixture:
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return 0.5 * (low + high)
 
+    def mode(self):
+        """Of the means of the components that at which the density is highest, (n,)."""
+        candidates = np.clip(self.mean, *self.bounds)
+        density = np.zeros_like(candidates)
+        for weight, mean, sigma, mass in zip(self.weight.T, self.mean.T, self.sigma.T, self._mass.T, strict=True):
+            z = (candidates - mean[:, None]) / sigma[:, None]
+            density += (weight / (mass * sigma))[:, None] * np.exp(-0.5 * z**2)
+        return np.take_along_axis(candidates, density.argmax(axis=1)[:, None], axis=1)[:, 0]
+
     def moments(self):
         """Mean and standard deviation, each (n,)."""
         low, high = ((bound - self.mean) / self.sigma for bound in self.bounds)

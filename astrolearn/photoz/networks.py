@@ -96,7 +96,7 @@ class Menko2024Network(nn.Module):
     n_channels : int
     """
 
-    WEIGHT_DECAY = 1e-4  # Keras' L2 of 5e-5 adds the squares themselves to the loss, torch's half of them
+    WEIGHT_DECAY = 1e-4  # for a loss in units of redshift: Keras' L2 of 5e-5 adds the squares themselves, not half
     BLOCKS = (
         ((32, 3), (32, 3)),
         ((64, 3), (64, 3)),

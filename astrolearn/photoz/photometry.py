@@ -13,7 +13,7 @@ from astropy.table import Table
 
 from astrolearn.core.inputs import to_float
 
-__all__ = ["NOT_DETECTED", "NOT_OBSERVED", "asinh_magnitude", "describe_table", "read_table"]
+__all__ = ["NOT_DETECTED", "NOT_OBSERVED", "as_table", "asinh_magnitude", "describe_table", "read_table"]
 
 NOT_DETECTED = 99.0  # as in LSST's and RAIL's tables
 NOT_OBSERVED = (-99.0, -999.0, -9999.0)  # as in those of LePHARE, BPZ and SDSS
@@ -72,6 +72,9 @@ def describe_table(table, columns=None):
     units = [_unit(table, name) for name in names]
     of = [_belongs_to(name, names) for name in names]
     kinds = [_kind(table, name, unit, of[i] >= 0) for i, (name, unit) in enumerate(zip(names, units, strict=True))]
+    for i, band in enumerate(of):
+        if band >= 0:
+            units[i] = _error_unit(names[i], units[i], names[band], kinds[band], units[band])
     description = {
         "names": names, "kinds": kinds, "units": [None if unit is None else unit.to_string() for unit in units],
         "of": of, "softening": [0.0] * len(names),
@@ -99,8 +102,8 @@ def read_table(table, description):
     Returns
     -------
     values : `numpy.ndarray`, float64 (n, n_columns)
-        In mag, log10 of mag for errors. NaN where a value is missing: NaN, masked, -99, -999 or -9999, or 99, which
-        means that the galaxy was not detected.
+        In mag, log10 of mag for errors. NaN where a value is missing: NaN, masked, and except in fluxes -99, -999 or
+        -9999, or 99, which means that the galaxy was not detected.
     undetected : `numpy.ndarray`, bool (n, n_columns)
         Where the value is 99.
 
@@ -119,6 +122,8 @@ def read_table(table, description):
         raise ValueError("X is empty: it has no rows")
     raw = np.stack([_read(table, i, description) for i in range(len(description["names"]))], axis=1)
     values, undetected = drop_flags(raw)
+    fluxes = np.array([kind == "flux" for kind in description["kinds"]])
+    values, undetected = np.where(fluxes, raw, values), undetected & ~fluxes
     for i, (kind, band, soft) in enumerate(
         zip(description["kinds"], description["of"], description["softening"], strict=True)
     ):
@@ -129,7 +134,8 @@ def read_table(table, description):
             if soft > 0:
                 error = _magnitude_error(raw[:, band], error, soft)
             good = error > 0  # also of a flag that is not ours, such as -1
-            values[:, i] = np.where(good, np.log10(np.maximum(np.where(good, error, 1), _SMALLEST_ERROR)), np.nan)
+            smallest = 0.0 if description["kinds"][band] == "number" else _SMALLEST_ERROR
+            values[:, i] = np.where(good, np.log10(np.maximum(np.where(good, error, 1), smallest)), np.nan)
     return values, undetected
 
 
@@ -176,6 +182,17 @@ def _kind(table, name, unit, is_error):
     return "error" if is_error else kind
 
 
+def _error_unit(name, unit, band, kind, band_unit):
+    """Unit of an error, which must be that of its band; without one it is."""
+    if kind == "flux" and unit is None:
+        return band_unit
+    fits = {"flux": _is_flux, "magnitude": lambda own: own is None or own == u.mag,
+            "number": lambda own: own is None or own == u.dimensionless_unscaled}[kind]  # fmt: skip
+    if not fits(unit):
+        raise ValueError(f"column {name!r} has the unit '{unit}', which no error of {band!r} in '{band_unit}' has")
+    return unit
+
+
 def _is_magnitude(unit):
     return isinstance(unit, u.MagUnit) or unit == u.mag
 
@@ -213,8 +230,7 @@ def _read(table, i, description):
         elif not _is_flux(unit):
             raise u.UnitConversionError(f"column {name!r} has the unit '{unit}', which does not convert to '{trained}'")
         values = to_float(np.ma.asarray(_bare(column)), name=f"column {name!r}", missing="keep", dtype=np.float64)
-        flags = (values == NOT_DETECTED) | np.isin(values, NOT_OBSERVED)
-        return np.where(flags, values, _in_jansky(values * column.unit))
+        return _in_jansky(values * column.unit)
     return to_float(column, target, f"column {name!r}", missing="keep", dtype=np.float64)
 
 
@@ -244,5 +260,5 @@ def _magnitude_error(flux, error, softening):
 
 
 def as_table(X):
-    """A structured array or a data frame as a table; a table as it is."""
-    return X if isinstance(X, Table) else Table.from_pandas(X) if hasattr(X, "iloc") else Table(X)
+    """A structured array as a table; a table as it is."""
+    return X if isinstance(X, Table) else Table(X)

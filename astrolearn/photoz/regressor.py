@@ -29,12 +29,13 @@ from astrolearn.photoz.galaxies import Galaxies, split_input
 from astrolearn.photoz.images import aperture_photometry, describe_images, read_images, to_network
 from astrolearn.photoz.mixture import Mixture, MixtureLoss
 from astrolearn.photoz.networks import ImageNetwork, Menko2024Network, TableNetwork
-from astrolearn.photoz.photometry import as_table, describe_table, drop_flags, read_table
+from astrolearn.photoz.photometry import as_table, describe_table, read_table
 
 __all__ = ["PhotoZRegressor"]
 
 _MARGIN = 0.05  # of the range of the training targets, beyond which no prediction goes
 _MASKED = 0.1  # of the training rows are seen a second time with some values taken out
+_AT_ONCE = 1000  # galaxies whose draws are in memory
 _GRID = 301  # values at which densities are given by default
 _REFERENCES, _NEIGHBOURS, _RARE = 2000, 5, 1e-3  # what is out of distribution: farther from its neighbours than others
 
@@ -53,7 +54,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         ``"auto"`` (default): an ensemble of dense networks for tables, a small convolutional network for images, and
         for both together the first with a correction by the second. ``"menko2024"``: the convolutional network of
         Menkó's talk (2024), for images only, which gives a point; its density is that of the held-out residuals. There
-        it was trained with ``lr=5e-5, batch_size=128, max_epochs=50``.
+        it was trained with ``image_size=None, lr=5e-5, batch_size=128, max_epochs=50``.
     columns : sequence of str, optional
         Columns of a table to use. Default: all.
     channels : {"auto", "first", "last"}, optional
@@ -165,11 +166,13 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         Parameters
         ----------
         X : table, images, or both
-            A table is a `~astropy.table.Table`, data frame, structured array or array (n, n_columns) of magnitudes or
-            fluxes; errors are recognised by their names (``u_err``, ``err_u``, ``modelMagErr_u`` ...), and columns
-            without a unit are taken as they stand. NaN, masked values, -99, -999 and -9999 are missing; 99 is: not
-            detected. Images are an array (n, c, h, w), (n, h, w, c) or (n, h, w), or a list of arrays, CCDData or paths
-            of JPG, PNG and FITS files. Both: ``{"table": ..., "images": ...}``, or a table with a column of images.
+            A table is a `~astropy.table.Table` or structured array of magnitudes or fluxes; errors are recognised by
+            their names (``u_err``, ``err_u``, ``modelMagErr_u`` ...), and columns without a unit are taken as they
+            stand. NaN, masked values and, except in fluxes, -99, -999 and -9999 are missing; 99 is: not detected.
+            Arrays (n, n_columns) and data frames are numbers without names and flags, of which only NaN is missing:
+            ``QTable.from_pandas(frame)`` makes a table. Images are an array (n, c, h, w), (n, h, w, c) or (n, h, w), or
+            a list of arrays, CCDData or paths of JPG, PNG and FITS files. Both: ``{"table": ..., "images": ...}``, or a
+            table with a column of images.
         y : array-like or `~astropy.units.Quantity`, (n,)
             Targets.
         groups : array-like, (n,), optional
@@ -198,7 +201,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         rng = make_rng(self.random_state)
         held_out = _hold_out(galaxies, groups, self.validation_fraction, rng)
         training, validation = galaxies.take(~held_out), galaxies.take(held_out)
-        self._describe(training, y)
+        self._describe(training, y[~held_out])
         target, held_target = (((part - self.centre_) / self.scale_).astype(np.float32)
                                for part in (y[~held_out], y[held_out]))
         n_columns = getattr(self, "n_features_in_", 0)
@@ -285,15 +288,16 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         Returns
         -------
         table : SampleTable
-            ``z_median``, ``z_mean``, ``z_mode`` (of the density on the grid), ``z_std``, ``z_q16``, ``z_q84``,
-            ``odds``, ``out_of_distribution`` (whether X is farther from the training data than all but 0.1 % of these
-            from each other) and ``pdf`` (n, n_z); the grid is ``meta["z_grid"]``.
+            ``z_median``, ``z_mean``, ``z_mode`` (the highest of the densities at the means of its components),
+            ``z_std``, ``z_q16``, ``z_q84``, ``odds``, ``out_of_distribution`` (whether X is farther from the training
+            data than all but 0.1 % of these from each other, or lacks more than half of its columns) and ``pdf``
+            (n, n_z); the grid is ``meta["z_grid"]``.
         """
         galaxies = self._read(X)
         mixture = self._mixture_of(galaxies)
         grid = np.linspace(*self.bounds_, _GRID) if z is None else self._read_grid(z)
         pdf = mixture.pdf(grid)
-        mode = grid[np.argmax(pdf, axis=1)]
+        mode = mixture.mode()
         mean, std = mixture.moments()
         half = self.odds_width * (1 + mode)
         columns = {
@@ -302,7 +306,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         }  # fmt: skip
         table = SampleTable({name: self._with_unit(values) for name, values in columns.items()})
         table["odds"] = mixture.cdf(mode + half) - mixture.cdf(mode - half)
-        table["out_of_distribution"] = self._distance(galaxies) > self.farthest_
+        table["out_of_distribution"] = (self._distance(galaxies) > self.farthest_) | self._is_mostly_missing(galaxies)
         table["pdf"] = pdf if self.unit_ is None else pdf / _unit(self.unit_)
         table.meta = {"z_grid": self._with_unit(grid), "odds_width": self.odds_width,
                       "astrolearn": version("astrolearn")}
@@ -365,16 +369,17 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         mixture = self._mixture(X)
         if mixture.bounds[0] < 0:
             raise ValueError("predictions may be negative here: they are no cosmological redshifts")
-        draws = mixture.sample(n_samples, make_rng(random_state))
+        rng = make_rng(random_state)
         # the distance is a smooth function of the redshift: a table of it is exact enough, and there may be many draws
         grid = np.linspace(*mixture.bounds, 2000)
         relation = getattr(cosmology, f"{kind}_distance")(grid).to_value(u.Mpc)
-        distance = np.interp(draws, grid, relation)
-        q16, median, q84 = np.quantile(distance, (0.16, 0.5, 0.84), axis=1)
-        columns = {
-            "distance": median, "distance_mean": distance.mean(axis=1), "distance_std": distance.std(axis=1),
-            "distance_q16": q16, "distance_q84": q84,
-        }  # fmt: skip
+        rows = []
+        for start in range(0, len(mixture), _AT_ONCE):
+            distance = np.interp(mixture[start : start + _AT_ONCE].sample(n_samples, rng), grid, relation)
+            quantiles = np.quantile(distance, (0.5, 0.16, 0.84), axis=1)
+            rows.append(np.vstack([quantiles, distance.mean(axis=1), distance.std(axis=1)]))
+        names = "distance", "distance_q16", "distance_q84", "distance_mean", "distance_std"
+        columns = dict(zip(names, np.hstack(rows), strict=True))
         return SampleTable({name: values * u.Mpc for name, values in columns.items()},
                            meta={"cosmology": cosmology.name, "kind": kind})
 
@@ -441,8 +446,13 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
                                  f"{', '.join(self.table_format_['names'])}")
             if self.columns is not None:
                 raise ValueError("columns can be named of a table only, not of an array or a data frame")
+            unit = getattr(table, "unit", None)
+            if unit not in (None, u.dimensionless_unscaled):
+                raise ValueError(f"X is an array in '{unit}': make it a QTable with a column for each band")
+            if isinstance(table, np.ma.MaskedArray):
+                table = table.astype(float).filled(np.nan)
             values = validate_data(self, table, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-            return drop_flags(values)
+            return values, np.zeros(values.shape, bool)
         table = as_table(table)
         if reset:
             self.table_format_ = describe_table(table, self.columns)
@@ -483,6 +493,13 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         k = min(_NEIGHBOURS, len(self.reference_))
         return cKDTree(self.reference_).query(self._position(galaxies), [k])[0][:, 0]
 
+    def _is_mostly_missing(self, galaxies):
+        n_columns = getattr(self, "n_features_in_", 0)
+        if n_columns < 2:
+            return np.zeros(len(galaxies), bool)
+        missing = np.isnan(galaxies.values[:, :n_columns]) & ~galaxies.undetected[:, :n_columns]
+        return missing.mean(axis=1) > 0.5
+
     def _network_inputs(self, galaxies):
         """What the network's ``forward`` takes."""
         if self._is_published:
@@ -505,7 +522,9 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
             options["train_split"] = predefined_split(self._validation)
             options["callbacks"] = [EarlyStopping(patience=max(self.max_epochs // 3, 5), load_best=True, sink=_silent)]
         if self._is_published:
-            l2 = [(name, {"weight_decay": Menko2024Network.WEIGHT_DECAY}) for name in Menko2024Network.convolutions()]
+            # there the loss is in units of redshift, here in those of their spread
+            decay = Menko2024Network.WEIGHT_DECAY / self.scale_**2
+            l2 = [(name, {"weight_decay": decay}) for name in Menko2024Network.convolutions()]
             return options | {"criterion": _PointLoss, "optimizer__param_groups": l2}
         bounds = tuple((bound - self.centre_) / self.scale_ for bound in self.bounds_)
         options["callbacks"].append(OneCycle())
@@ -571,7 +590,9 @@ def _views(images):
 def _read_targets(y, n):
     """Targets as plain numbers, and the text of their unit."""
     unit = getattr(y, "unit", None)
-    if unit is None:
+    if isinstance(unit, u.function.FunctionUnitBase):
+        raise ValueError(f"y is in '{unit}', which densities cannot have: pass plain numbers, or mag or dex")
+    if unit is None and not isinstance(y, np.ma.MaskedArray):
         y = column_or_1d(y, warn=True)
         if y.dtype == object:
             y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name="y")
@@ -604,10 +625,14 @@ def _hold_out(galaxies, groups, fraction, rng):
             raise ValueError(f"groups has the shape {groups.shape}; expected ({n},)")
         group = merged_groups(group, np.unique(groups, return_inverse=True)[1])
     names, sizes = np.unique(group, return_counts=True)
-    order = rng.permutation(len(names))
-    n_groups = np.searchsorted(np.cumsum(sizes[order]), max(fraction * n, 1)) + 1
-    if n_groups >= len(names):
-        if len(names) == 1:
-            raise ValueError("all rows of X are equal or of one group: nothing can be held out")
-        n_groups = len(names) - 1
-    return np.isin(group, names[order[:n_groups]])
+    if len(names) == 1:
+        raise ValueError("all rows of X are equal or of one group: nothing can be held out")
+    wanted, chosen, n_rows = max(fraction * n, 1), [], 0
+    for k in rng.permutation(len(names)):
+        # a group that is too large for what is wanted is trained on
+        if n_rows + sizes[k] <= max(1.2 * wanted, 1):
+            chosen.append(k)
+            n_rows += sizes[k]
+        if n_rows >= wanted:
+            break
+    return np.isin(group, names[chosen or [np.argmin(sizes)]])

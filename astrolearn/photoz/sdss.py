@@ -37,12 +37,11 @@ SELECTIONS = {
         19_584,
     ),
 }
-_EXTINCTION_R = 2.751  # A_r / E(B-V), Stoughton et al. (2002), table 22
 _COLUMNS = (
     "s.specObjID", "p.objID", "p.ra", "p.dec", "s.z AS redshift", "s.zErr AS redshift_err",
     "p.run", "p.rerun", "p.camcol", "p.field",
     *(f"p.modelMag_{b} - p.extinction_{b} AS {b}" for b in BANDS), *(f"p.modelMagErr_{b} AS {b}_err" for b in BANDS),
-    "p.petroMag_r - p.extinction_r AS r_petro", f"p.extinction_r / {_EXTINCTION_R} AS ebv",
+    "p.petroMag_r - p.extinction_r AS r_petro", "p.extinction_r",
 )  # fmt: skip
 _SAME_PLACE = 2 * u.arcsec
 
@@ -77,8 +76,8 @@ def fetch_sdss_galaxies(
     -------
     table : SampleTable
         ``specObjID``, ``objID`` (uint64), ``coord``, ``redshift``, ``redshift_err``, the magnitudes ``u`` to ``z`` less
-        extinction with errors ``u_err`` to ``z_err``, ``r_petro`` (mag), ``ebv`` and ``run``, ``rerun``, ``camcol``,
-        ``field``; -9999 are NaN. ``meta["n_duplicates"]`` is how many rows were dropped.
+        extinction with errors ``u_err`` to ``z_err``, ``r_petro``, ``extinction_r`` (mag) and ``run``, ``rerun``,
+        ``camcol``, ``field``; -9999 are NaN. ``meta["n_duplicates"]`` is how many rows were dropped.
 
     Raises
     ------
@@ -146,7 +145,7 @@ def _sql(conditions, parts):
     remainders = ", ".join(str(part) for part in sorted(parts))
     return (
         f"SELECT {', '.join(_COLUMNS)} FROM SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID "
-        f"WHERE {conditions} AND s.specObjID % {_PARTS} IN ({remainders})"
+        f"WHERE ({conditions}) AND s.specObjID % {_PARTS} IN ({remainders})"
     )
 
 
@@ -194,10 +193,9 @@ def _with_units(rows):
     table["coord"] = SkyCoord(rows["ra"], rows["dec"], unit="deg")
     for name in ("redshift", "redshift_err"):
         table[name] = np.asarray(rows[name], dtype=float)
-    for name in (*BANDS, *(f"{b}_err" for b in BANDS), "r_petro"):
+    for name in (*BANDS, *(f"{b}_err" for b in BANDS), "r_petro", "extinction_r"):
         values = np.asarray(rows[name], dtype=float)
         table[name] = np.where(values <= -999, np.nan, values) * u.mag
-    table["ebv"] = np.asarray(rows["ebv"], float) * u.mag
     for name in ("run", "rerun", "camcol", "field"):
         table[name] = np.asarray(rows[name], dtype=int)
     return table

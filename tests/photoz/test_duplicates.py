@@ -78,6 +78,24 @@ def test_the_tale_of_the_talk():
     assert not check_duplicates(RNG.normal(size=(1000, 3)), np.r_[np.arange(900), np.arange(100)] / 1000).any()
 
 
+def test_redshifts_that_repeat_because_they_are_rounded():
+    assert not check_duplicates(RNG.normal(size=(3000, 2)), RNG.uniform(0, 0.3, 3000).round(3)).any()
+    assert not check_duplicates(RNG.normal(size=(60000, 2)), RNG.normal(0.1, 0.03, 60000).round(5)).any()
+
+
+def test_what_is_no_identifier():
+    ids = np.where(np.arange(N) < 30, 0, np.arange(N))
+    assert not check_duplicates(MAGNITUDES, ids=ids).any()
+    assert len(set(object_groups(MAGNITUDES, ids=np.ma.MaskedArray(np.full(N, 7), mask=np.arange(N) > 0)))) == N
+
+
+def test_tables_of_other_kinds():
+    rows = np.zeros(N + 2, dtype=[("g", float), ("fluxes", float, 3)])
+    rows["g"], rows["fluxes"] = np.arange(N)[TWICE], MAGNITUDES[TWICE]
+    with pytest.warns(DuplicateWarning, match=r"equal rows \(4\)"):
+        check_duplicates(rows)
+
+
 def test_tables_bring_their_own_signs():
     table = QTable({"objID": np.arange(N)[TWICE], "g": RNG.normal(size=N + 2) * u.mag, "coord": COORD[TWICE]})
     with pytest.warns(DuplicateWarning, match=r"objID \(4\), position \(4\)"):

@@ -56,7 +56,15 @@ def test_files(tmp_path):
         read_image_file(tmp_path / "none.fits")
 
 
-def test_integers_and_numbers():
+def test_integers_and_numbers(tmp_path):
+    with pytest.raises(ValueError, match=r"numbers: X\[0\] and X\[1\]"):
+        read_images([np.ones((20, 20), np.uint8), np.ones((20, 20))])
+    masked = np.ma.MaskedArray(np.full((1, 20, 20), 60000, np.uint16), mask=np.eye(20, dtype=bool)[None])
+    with pytest.raises(ValueError, match="from 0 to 255"):
+        read_images(masked)
+    Image.fromarray(np.full((20, 20), 40000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"deep\.png has the mode I;16"):
+        read_images([tmp_path / "deep.png"])
     with pytest.raises(ValueError, match="from 0 to 255, as in a JPG; X has 0 to 60000"):
         read_images(np.array([[[0, 60000]]], dtype=np.uint16).repeat(20, 1).repeat(10, 2))
 

@@ -66,6 +66,29 @@ def test_fluxes_in_any_unit_are_the_same(unit):
     np.testing.assert_allclose(10 ** values[:, i], (down - up) / 0.02 * 0.1, rtol=1e-2)
 
 
+def test_units_of_errors_are_those_of_their_bands():
+    table = QTable({"g": [20.0] * u.ABmag, "g_err": [3.0] * u.nJy})
+    with pytest.raises(ValueError, match=r"'g_err' has the unit 'nJy', which no error of 'g' in 'mag\(AB\)' has"):
+        describe_table(table)
+    table = QTable({"g": [20.0] * u.nJy, "g_err": [0.1] * u.mag})
+    with pytest.raises(ValueError, match="'g_err' has the unit 'mag', which no error of 'g' in 'nJy' has"):
+        describe_table(table)
+    with_unit = QTable({"g": [20.0, 30.0] * u.nJy, "g_err": [2.0, 3.0] * u.nJy})
+    without = Table({"g": with_unit["g"], "g_err": [2.0, 3.0]})
+    np.testing.assert_array_equal(read_table(without, describe_table(without))[0],
+                                  read_table(with_unit, describe_table(with_unit))[0])
+    # of numbers without a unit, maggies say, the logarithms are not cut off
+    plain = Table({"g": [1e-9, 2e-9], "g_err": [1e-11, 2e-11]})
+    np.testing.assert_allclose(read_table(plain, describe_table(plain))[0][:, 1], np.log10([1e-11, 2e-11]))
+
+
+def test_a_flux_may_be_99():
+    table = QTable({"g": [99.0, -99.0, 50.0] * u.nJy})
+    values, undetected = read_table(table, describe_table(table))
+    assert np.isfinite(values).all()
+    assert not undetected.any()
+
+
 def test_fluxes_may_be_zero_or_negative():
     table = QTable({"r": [-3.0, 0.0, 5.0] * u.nJy, "r_err": [1.0, 1.0, 1.0] * u.nJy})
     values, _ = read_table(table, describe_table(table))

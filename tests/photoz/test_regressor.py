@@ -1,5 +1,9 @@
 """PhotoZRegressor against the contract, on tables, images and both."""
 
+import os
+import subprocess
+import sys
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -221,7 +225,8 @@ def test_any_scalar_target():
 
 def test_cross_validation_keeps_units():
     table, z = galaxies(120)
-    scores = cross_val_score(make(), table, z * cu.redshift, cv=GroupKFold(3), groups=np.arange(120) // 2)
+    groups = np.arange(120) // 2
+    scores = cross_val_score(make(), table, z * cu.redshift, cv=GroupKFold(3), groups=groups, params={"groups": groups})
     assert scores.shape == (3,)
     search = GridSearchCV(make(), {"n_networks": [1, 2]}, cv=2).fit(table, z * cu.redshift)
     assert search.predict(table).unit == cu.redshift
@@ -266,8 +271,12 @@ def test_the_published_network():
     images, z = stamps(n=30, size=32)
     regressor = make(architecture="menko2024", max_epochs=1).fit(images, z)
     assert sum(p.numel() for p in regressor.net_.module_.parameters()) == 3_341_793 - 32 * 9
-    decay = {group["weight_decay"]: len(group["params"]) for group in regressor.net_.optimizer_.param_groups}
-    assert sum(group["weight_decay"] == 1e-4 for group in regressor.net_.optimizer_.param_groups) == 13, decay
+    # Keras' L2 of 5e-5 on the thirteen convolutions, for targets in units of their spread
+    decays = [group["weight_decay"] for group in regressor.net_.optimizer_.param_groups]
+    assert decays.count(pytest.approx(1e-4 / regressor.scale_**2)) == 13
+    assert sum(decay > 0 for decay in decays) == 13
+    lower, upper = regressor.predict_interval(images, 0.9)
+    assert (lower < upper).all()
     result = regressor.predict_pdf(images)
     assert (result["z_median"] >= 0).all()
     with pytest.raises(ValueError, match="takes images and no table"):
@@ -280,6 +289,66 @@ def test_images_are_seen_from_all_sides():
     expected = regressor.predict(images)
     for view in (images[:, :, ::-1], images.swapaxes(2, 3), np.rot90(images, axes=(2, 3))):
         np.testing.assert_allclose(regressor.predict(view), expected, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_in_every_process():
+    code = """
+import numpy as np
+from astrolearn import PhotoZRegressor
+rng = np.random.default_rng(0)
+X = rng.normal(size=(60, 3))
+print(repr(PhotoZRegressor(max_epochs=1, n_networks=1, random_state=0).fit(X, X[:, 0]).predict(X[:1])[0]))
+"""
+    runs = [subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, check=True,
+                           capture_output=True, text=True).stdout for seed in ("1", "2")]
+    assert runs[0] == runs[1]
+
+
+def test_arrays_are_plain_numbers():
+    with pytest.raises(ValueError, match="an array in 'nJy': make it a QTable"):
+        make().fit(plain * u.nJy, Z)
+    gappy = np.where(np.arange(80)[:, None] % 7 == 0, np.nan, plain)
+    masked = np.ma.MaskedArray(np.nan_to_num(gappy, nan=-99.0), mask=np.isnan(gappy))
+    fitted = make(random_state=0).fit(plain, Z)
+    np.testing.assert_array_equal(fitted.predict(masked), fitted.predict(gappy))
+
+
+def test_targets_that_are_missing_or_no_numbers():
+    masked = np.ma.MaskedArray(np.where(np.arange(80) == 3, -99.0, Z), mask=np.arange(80) == 3)
+    with pytest.raises(ValueError, match="y has 1 missing values"):
+        make().fit(TABLE, masked)
+    with pytest.raises(ValueError, match=r"y is in 'mag\(AB\)'"):
+        make().fit(TABLE, Z * u.ABmag)
+
+
+def test_a_large_group_is_trained_on():
+    groups = np.r_[np.zeros(60), np.arange(1, 21)]
+    for seed in range(4):
+        assert len(make(random_state=seed).fit(TABLE, Z, groups=groups).conformity_) <= 15
+
+
+def test_galaxies_that_lack_most_bands_are_out_of_distribution(fitted):
+    table, _ = galaxies(3, seed=8)
+    for name in ("g", "g_err", "r", "r_err"):
+        table[name][0] = np.nan * table[name].unit
+    np.testing.assert_array_equal(fitted.predict_pdf(table)["out_of_distribution"], [True, False, False])
+
+
+def test_mode_and_odds_do_not_depend_on_the_grid(fitted):
+    table, _ = galaxies(5, seed=9)
+    fine, coarse = fitted.predict_pdf(table), fitted.predict_pdf(table, z=[0.0, 0.3] * cu.redshift)
+    for name in ("z_mode", "odds"):
+        np.testing.assert_array_equal(fine[name], coarse[name])
+    peak = fine.meta["z_grid"][np.argmax(fine["pdf"], axis=1)]
+    np.testing.assert_allclose(fine["z_mode"].value, peak.value, atol=0.01)
+
+
+def test_densities_for_rail(fitted):
+    qp = pytest.importorskip("qp", reason="needs qp-prob")
+    table, _ = galaxies(5, seed=10)
+    ensemble = fitted.to_qp(table)
+    assert isinstance(ensemble, qp.Ensemble)
+    np.testing.assert_allclose(np.ravel(ensemble.median()), fitted.predict(table).value, atol=2e-3)
 
 
 def test_refit_on_another_kind_of_input():

@@ -25,7 +25,7 @@ def survey(n=4000, seed=0):
         rows[name] = 301
     for i, band in enumerate("ugriz"):
         rows[band], rows[f"{band}_err"] = 19.0 - i, 0.02
-    rows["r_petro"], rows["ebv"] = 17.0, 0.03
+    rows["r_petro"], rows["extinction_r"] = 17.0, 0.08
     rows["u"][5] = -9999.0
     rows["objID"][1] = rows["objID"][0]
     rows["ra"][3], rows["dec"][3] = rows["ra"][2], rows["dec"][2] + 1 / 3600
@@ -52,7 +52,7 @@ def test_identifiers_units_and_duplicates():
     assert table["objID"].dtype == table["specObjID"].dtype == np.uint64
     # a number that a float cannot hold
     assert set(survey()["objID"].tolist()) - set(table["objID"].tolist()) == {FIRST_ID + 3}
-    assert table["r"].unit == table["r_err"].unit == table["ebv"].unit == u.mag
+    assert table["r"].unit == table["r_err"].unit == table["extinction_r"].unit == u.mag
     assert np.isnan(table["u"]).sum() == 1
     assert table["coord"].separation(table["coord"][:1]).max() > 90 * u.deg
     assert {"redshift", "redshift_err", "run", "rerun", "camcol", "field", "r_petro"} < set(table.colnames)
@@ -79,7 +79,9 @@ def test_selections():
     fetch_sdss_galaxies(5, selection="menko2024", query=server)
     assert "s.velDisp > 10 * s.velDispErr" in server.asked[-1]
     fetch_sdss_galaxies(5, selection="s.z > 0.1", query=server)
-    assert "WHERE s.z > 0.1 AND" in server.asked[-1]
+    assert "WHERE (s.z > 0.1) AND" in server.asked[-1]
+    fetch_sdss_galaxies(5, selection="s.z > 0.1 OR s.z < 0.01", query=server)
+    assert "WHERE (s.z > 0.1 OR s.z < 0.01) AND" in server.asked[-1]
     assert "--" not in server.asked[-1]
 
 
