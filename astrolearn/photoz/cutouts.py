@@ -177,7 +177,12 @@ class _Fetcher:
 
     def _content(self, url, path, check):
         if path.is_file():
-            return path.read_bytes()
+            content = path.read_bytes()
+            try:
+                check(content)
+                return content
+            except OSError:  # damaged since it was written: it is fetched again
+                path.unlink()
 
         def read():
             content = self._request(url)

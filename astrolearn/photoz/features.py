@@ -114,7 +114,8 @@ class TableFeatures:
 
 
 def _scaled(values, state):
-    return np.clip((values - state["centre"]) / state["scale"], -_CLIP, _CLIP)
+    with np.errstate(over="ignore"):  # what is infinitely far away is clipped, too
+        return np.clip((values - state["centre"]) / state["scale"], -_CLIP, _CLIP)
 
 
 def _covariance(scaled):

@@ -112,7 +112,10 @@ def read_image_file(path):
                 data, text = np.array(hdu.data), hdu.header.get("BUNIT")
         except OSError as error:
             raise OSError(f"{path} cannot be read: {error}") from error
-        return data if not text else u.Quantity(data, u.Unit(text))
+        try:
+            return data if not text else u.Quantity(data, u.Unit(text))
+        except ValueError as error:
+            raise ValueError(f"{path}: the unit BUNIT = {text!r} is unknown ({error})") from error
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -35,6 +35,7 @@ __all__ = ["PhotoZRegressor"]
 
 _MARGIN = 0.05  # of the range of the training targets, beyond which no prediction goes
 _MASKED = 0.1  # of the training rows are seen a second time with some values taken out
+_SMALLEST_PUBLISHED = 32  # pixels: two by two are left in its last block
 _AT_ONCE = 1000  # galaxies whose draws are in memory
 _GRID = 301  # values at which densities are given by default
 _REFERENCES, _NEIGHBOURS, _RARE = 2000, 5, 1e-3  # what is out of distribution: farther from its neighbours than others
@@ -434,6 +435,10 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
             if reset:
                 self.image_format_ = describe_images(galaxies.images, is_integer, unit, self.image_size)
             raw = galaxies.images
+            if self._is_published and self.image_format_["size"] < _SMALLEST_PUBLISHED:
+                size = self.image_format_["size"]
+                raise ValueError(f"X has images of {size} pixels; architecture='menko2024' halves them four times and "
+                                 f"needs {_SMALLEST_PUBLISHED} at least")
             galaxies.images = to_network(raw, is_integer, self.image_format_, plain=self._is_published)
             galaxies.add_columns(aperture_photometry(raw, self.image_format_))
         return galaxies

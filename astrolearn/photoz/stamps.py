@@ -56,8 +56,10 @@ def simulate_stamps(
     ValueError
         If there is no depth for each band.
     """
-    magnitudes = to_float(magnitudes, getattr(magnitudes, "unit", None), "magnitudes", shape=("n", "n_bands"),
-                          dtype=np.float64)
+    unit = getattr(magnitudes, "unit", None)
+    if not (unit is None or unit == u.mag or isinstance(unit, u.MagUnit)):
+        raise u.UnitConversionError(f"magnitudes has the unit '{unit}', which does not convert to 'mag'")
+    magnitudes = to_float(magnitudes, unit, "magnitudes", shape=("n", "n_bands"), dtype=np.float64)
     if len(depth) != magnitudes.shape[1]:
         raise ValueError(f"depth has {len(depth)} bands, magnitudes {magnitudes.shape[1]}")
     pixel = as_quantity(pixel_scale, u.arcsec, "pixel_scale").value

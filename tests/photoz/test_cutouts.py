@@ -94,6 +94,15 @@ def test_what_is_no_image_is_asked_for_again(answer, message, tmp_path, waits):
     assert len(list(tmp_path.iterdir())) == 1  # nothing of what failed is kept
 
 
+def test_damaged_files_are_fetched_again(tmp_path):
+    fetch_sdss_cutouts(COORD, folder=tmp_path, download=Server(jpg()))
+    first = min(tmp_path.iterdir())
+    first.write_bytes(first.read_bytes()[:500])
+    server = Server(jpg())
+    assert fetch_sdss_cutouts(COORD, folder=tmp_path, download=server)["ok"].all()
+    assert len(server.asked) == 1
+
+
 def test_black_images_are_marked(tmp_path):
     table = fetch_sdss_cutouts(COORD, folder=tmp_path, download=Server(jpg(), jpg(0), jpg()))
     np.testing.assert_array_equal(table["ok"], [True, False, True])

@@ -48,6 +48,9 @@ def test_files(tmp_path):
     np.testing.assert_allclose(images, 1e-3)
     assert not is_integer
     assert unit == u.uJy
+    fits.PrimaryHDU(np.ones((20, 20)), fits.Header({"BUNIT": "parrots"})).writeto(tmp_path / "odd.fits")
+    with pytest.raises(ValueError, match=r"odd\.fits: the unit BUNIT = 'parrots' is unknown"):
+        read_image_file(tmp_path / "odd.fits")
     with pytest.raises(ValueError, match=r"empty\.fits has no image"):
         read_image_file(tmp_path / "empty.fits")
     with pytest.raises(ValueError, match=r"text\.jpg is not an image"):

@@ -279,6 +279,8 @@ def test_the_published_network():
     assert (lower < upper).all()
     result = regressor.predict_pdf(images)
     assert (result["z_median"] >= 0).all()
+    with pytest.raises(ValueError, match="images of 20 pixels; .* needs 32 at least"):
+        make(architecture="menko2024").fit(*stamps())
     with pytest.raises(ValueError, match="takes images and no table"):
         make(architecture="menko2024").fit(*galaxies(30))
 

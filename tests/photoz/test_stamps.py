@@ -44,6 +44,9 @@ def test_shapes_vary_and_are_seeded():
 def test_bad_input():
     with pytest.raises(ValueError, match="depth has 5 bands, magnitudes 3"):
         simulate_stamps(MAGNITUDES[:, :3])
+    with pytest.raises(u.UnitConversionError, match="magnitudes has the unit 'nJy'"):
+        simulate_stamps(MAGNITUDES * u.nJy)
+    assert simulate_stamps(MAGNITUDES[:1] * u.ABmag).shape == (1, 5, 32, 32)
     with pytest.raises(u.UnitConversionError, match="seeing"):
         simulate_stamps(MAGNITUDES, seeing="1 s")
     with pytest.raises(ValueError, match="missing"):
