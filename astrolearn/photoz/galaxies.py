@@ -9,7 +9,7 @@ import numpy as np
 from astropy.nddata import NDData
 from astropy.table import Table
 
-__all__ = ["Galaxies", "split_input"]
+__all__ = ["Galaxies", "fingerprints", "split_input"]
 
 
 def split_input(X):
@@ -52,6 +52,13 @@ def split_input(X):
     return (None, X) if n_axes in (3, 4) else (X, None)
 
 
+def fingerprints(*arrays):
+    """Text per row, the same for rows that are equal to the last bit in all of the arrays (n, ...)."""
+    rows = (b"".join(part.tobytes() for part in parts) for parts in zip(*arrays, strict=True))
+    # not Python's hash, which differs from process to process
+    return np.array([blake2b(row, digest_size=16).hexdigest() for row in rows])
+
+
 @dataclass
 class Galaxies:
     """
@@ -85,15 +92,6 @@ class Galaxies:
     def take(self, rows):
         """The rows with these numbers, as copies."""
         return Galaxies(*(None if part is None else part[rows] for part in (self.values, self.undetected, self.images)))
-
-    def fingerprints(self):
-        """One integer per row, the same for rows that are equal to the last bit."""
-        rows = (
-            b"".join(part[i].tobytes() for part in (self.values, self.images) if part is not None)
-            for i in range(len(self))
-        )
-        # not Python's hash, which differs from process to process
-        return np.unique([blake2b(row, digest_size=16).hexdigest() for row in rows], return_inverse=True)[1]
 
     def seen_again(self, rows, n_columns, rng):
         """Copies of some rows, of each of which some of the first columns (but not all) are taken out."""

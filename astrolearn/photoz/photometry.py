@@ -260,5 +260,7 @@ def _magnitude_error(flux, error, softening):
 
 
 def as_table(X):
-    """A structured array as a table; a table as it is."""
-    return X if isinstance(X, Table) else Table(X)
+    """A table as it is, a structured array as one; None for what has no names of columns."""
+    if isinstance(X, Table):
+        return X
+    return Table(X) if getattr(getattr(X, "dtype", None), "names", None) else None

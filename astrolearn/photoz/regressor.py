@@ -7,7 +7,6 @@ from numbers import Integral, Real
 import astropy.units as u
 import numpy as np
 from astropy.cosmology import units as cu
-from astropy.table import Table
 from scipy.spatial import cKDTree
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
@@ -25,7 +24,7 @@ from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
 from astrolearn.photoz.duplicates import merged_groups
 from astrolearn.photoz.features import TableFeatures
-from astrolearn.photoz.galaxies import Galaxies, split_input
+from astrolearn.photoz.galaxies import Galaxies, fingerprints, split_input
 from astrolearn.photoz.images import aperture_photometry, describe_images, read_images, to_network
 from astrolearn.photoz.mixture import Mixture, MixtureLoss
 from astrolearn.photoz.networks import ImageNetwork, Menko2024Network, TableNetwork
@@ -444,8 +443,8 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         return galaxies
 
     def _read_table(self, table, reset):
-        named = isinstance(table, Table) or getattr(getattr(table, "dtype", None), "names", None)
-        if not named:
+        named = as_table(table)
+        if named is None:
             if self.table_format_ is not None:
                 raise ValueError("X has no column names, but this was trained on a table with "
                                  f"{', '.join(self.table_format_['names'])}")
@@ -458,14 +457,13 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
                 table = table.astype(float).filled(np.nan)
             values = validate_data(self, table, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
             return values, np.zeros(values.shape, bool)
-        table = as_table(table)
         if reset:
-            self.table_format_ = describe_table(table, self.columns)
+            self.table_format_ = describe_table(named, self.columns)
             self.feature_names_in_ = np.array(self.table_format_["names"])
             self.n_features_in_ = len(self.feature_names_in_)
         elif self.table_format_ is None:
             raise ValueError("X is a table, but this was trained on an array without units and names")
-        return read_table(table, self.table_format_)
+        return read_table(named, self.table_format_)
 
     @property
     def _is_published(self):
@@ -623,7 +621,8 @@ def _refuse_target(values, names, y):
 def _hold_out(galaxies, groups, fraction, rng):
     """Which rows are held out: whole groups, and rows that are equal are one group."""
     n = len(galaxies)
-    group = galaxies.fingerprints()
+    parts = (part for part in (galaxies.values, galaxies.images) if part is not None)
+    group = np.unique(fingerprints(*parts), return_inverse=True)[1]
     if groups is not None:
         groups = np.asarray(groups)
         if groups.shape != (n,):

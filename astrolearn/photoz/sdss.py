@@ -14,11 +14,10 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import unique, vstack
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
+from astrolearn.photoz.duplicates import grouped_positions
 
 __all__ = ["fetch_sdss_galaxies", "retried"]
 
@@ -182,9 +181,7 @@ def _deduplicated(rows):
     """Rows of which no two have an identifier or a place in the sky in common: the first of each."""
     rows = unique(unique(rows, "specObjID"), "objID")
     coord = SkyCoord(rows["ra"], rows["dec"], unit="deg")
-    first, second, *_ = coord.search_around_sky(coord, _SAME_PLACE)
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(rows), len(rows)))
-    return rows[np.unique(connected_components(graph, directed=False)[1], return_index=True)[1]]
+    return rows[np.unique(grouped_positions(coord, _SAME_PLACE), return_index=True)[1]]
 
 
 def _with_units(rows):
