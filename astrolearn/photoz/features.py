@@ -77,6 +77,11 @@ class TableFeatures:
         """Columns, principal components, and two flags for each column."""
         return 3 * self.n_columns + self.state["rotation"].shape[1]
 
+    @property
+    def components(self):
+        """Where among the features the principal components are."""
+        return slice(self.n_columns, self.n_features - 2 * self.n_columns)
+
     def transform(self, values, undetected):
         """
         Features of rows.

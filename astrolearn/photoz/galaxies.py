@@ -71,27 +71,35 @@ class Galaxies:
     undetected : `numpy.ndarray`, bool (n, n_columns), or None
         Where a value is missing because the galaxy was too faint.
     images : `numpy.ndarray`, float32 (n, n_channels, height, width), or None
+    image_kind : `astrolearn.photoz.images.ImageKind` or None
+        What the numbers of the images are.
     """
 
     values: np.ndarray | None = None
     undetected: np.ndarray | None = None
     images: np.ndarray | None = None
+    image_kind: tuple | None = None
 
     def __len__(self):
-        return len(self.values)
+        return len(self.images if self.values is None else self.values)
+
+    def add_images(self, images, kind):
+        """Images beside the table; there must be as many."""
+        if self.values is not None and len(images) != len(self.values):
+            raise ValueError(f"table and images differ in length: {len(self.values)} and {len(images)}")
+        self.images, self.image_kind = images, kind
 
     def add_columns(self, values):
-        """More columns, none of which may be undetected; the rows must be as many."""
+        """More columns (n, n_columns), in which nothing is missing."""
         if self.values is None:
             self.values, self.undetected = np.empty((len(values), 0)), np.empty((len(values), 0), bool)
-        if len(values) != len(self.values):
-            raise ValueError(f"table and images differ in length: {len(self.values)} and {len(values)}")
         self.values = np.hstack([self.values, values])
         self.undetected = np.hstack([self.undetected, np.zeros(values.shape, bool)])
 
     def take(self, rows):
         """The rows with these numbers, as copies."""
-        return Galaxies(*(None if part is None else part[rows] for part in (self.values, self.undetected, self.images)))
+        parts = (None if part is None else part[rows] for part in (self.values, self.undetected, self.images))
+        return Galaxies(*parts, self.image_kind)
 
     def seen_again(self, rows, n_columns, rng):
         """Copies of some rows, of each of which some of the first columns (but not all) are taken out."""
@@ -107,4 +115,5 @@ class Galaxies:
         parts = zip(
             (self.values, self.undetected, self.images), (other.values, other.undetected, other.images), strict=True
         )
-        return Galaxies(*(None if mine is None else np.concatenate([mine, theirs]) for mine, theirs in parts))
+        joined = (None if mine is None else np.concatenate([mine, theirs]) for mine, theirs in parts)
+        return Galaxies(*joined, self.image_kind)

@@ -10,6 +10,7 @@ it should add up pixels before it compares bands.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import astropy.units as u
 import numpy as np
@@ -19,13 +20,23 @@ from scipy.ndimage import gaussian_filter
 
 from astrolearn.core.inputs import to_float
 
-__all__ = ["aperture_photometry", "describe_images", "read_image_file", "read_images", "to_network"]
+__all__ = [
+    "ImageKind", "aperture_photometry", "check_images", "describe_images", "read_image_file", "read_images",
+    "to_network",
+]  # fmt: skip
 
 SMALLEST = 16  # pixels
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # of pillow, with eight bits or fewer
 _SAMPLE = 1000  # images from which the scales are found
 _SIGNIFICANT = 3.0  # standard deviations that the smoothed sum of the channels exceeds where the galaxy is
 _APERTURES = (16, 8, 4, 2)  # of the side: their radii are so many parts of it
+
+
+class ImageKind(NamedTuple):
+    """What the numbers of images are: whether they were integers, divided by 255 since, and their unit or None."""
+
+    is_integer: bool
+    unit: u.UnitBase | None
 
 
 def read_images(X, channels="auto", unit=None):
@@ -45,9 +56,8 @@ def read_images(X, channels="auto", unit=None):
     -------
     images : `numpy.ndarray`, float32 (n, c, h, w)
         NaN where masked.
-    is_integer : bool
-        Whether they were integers, from 0 to 255; then they are divided by 255.
-    unit : `~astropy.units.Unit` or None
+    kind : ImageKind
+        Those that were integers, from 0 to 255, are divided by 255.
 
     Raises
     ------
@@ -81,7 +91,7 @@ def read_images(X, channels="auto", unit=None):
             raise ValueError(f"integer images must be from 0 to 255, as in a JPG; X has {low:g} to {high:g}. Pass "
                              "images in flux as floating-point numbers")
         images = images / np.float32(255)
-    return np.ascontiguousarray(images), is_integer, unit
+    return np.ascontiguousarray(images), ImageKind(is_integer, None if unit is None else u.Unit(unit))
 
 
 def read_image_file(path):
@@ -127,16 +137,42 @@ def read_image_file(path):
         raise ValueError(f"{path} is not an image that can be read") from error
 
 
-def describe_images(images, is_integer, unit, image_size):
+def check_images(images, image_size):
+    """
+    Side of the square to which images are cut.
+
+    Parameters
+    ----------
+    images : `numpy.ndarray` (n, c, h, w)
+    image_size : int or None
+        Larger images are cut to their middle; `None` cuts nothing but a square.
+
+    Returns
+    -------
+    size : int
+
+    Raises
+    ------
+    ValueError
+        If the images are too small.
+    """
+    height, width = images.shape[2:]
+    size = min(height, width, image_size or height)
+    if size < SMALLEST:
+        raise ValueError(f"X has images of {height} x {width} pixels; at least {SMALLEST} x {SMALLEST} are needed")
+    return size
+
+
+def describe_images(images, kind, image_size):
     """
     What training images are like.
 
     Parameters
     ----------
-    images, is_integer, unit
+    images, kind
         See `read_images`.
     image_size : int or None
-        Larger images are cut to their middle.
+        See `check_images`.
 
     Returns
     -------
@@ -144,35 +180,33 @@ def describe_images(images, is_integer, unit, image_size):
         ``n_channels``, ``size``, ``is_integer``, ``unit``, and per channel the ``noise`` at which the stretch begins (0
         for none), the ``mean`` and the ``scale`` after it.
     """
-    n, n_channels, height, width = images.shape
-    size = min(height, width, image_size or height)
-    if size < SMALLEST:
-        raise ValueError(f"X has images of {height} x {width} pixels; at least {SMALLEST} x {SMALLEST} are needed")
+    n, n_channels = images.shape[:2]
+    size = check_images(images, image_size)
     sample = _middle(images[:: -(-n // _SAMPLE)], size)
     pixels = np.moveaxis(sample, 1, 0).reshape(n_channels, -1)
     if np.isnan(pixels).all(axis=1).any():
         raise ValueError(f"channel {np.flatnonzero(np.isnan(pixels).all(axis=1))[0]} of X has no valid pixel")
     noise = np.zeros(n_channels)
-    if not is_integer:
+    if not kind.is_integer:
         middle = np.nanmedian(pixels, axis=1, keepdims=True)
         noise = 1.4826 * np.nanmedian(np.abs(pixels - middle), axis=1)
         noise = np.where(noise > 0, noise, np.nanstd(pixels, axis=1))
     stretched = _stretch(pixels.T, noise).T
     scale = np.nanstd(stretched, axis=1)
     return {
-        "n_channels": n_channels, "size": size, "is_integer": bool(is_integer),
-        "unit": None if unit is None else u.Unit(unit).to_string(), "noise": noise,
+        "n_channels": n_channels, "size": size, "is_integer": bool(kind.is_integer),
+        "unit": None if kind.unit is None else kind.unit.to_string(), "noise": noise,
         "mean": np.nanmean(stretched, axis=1), "scale": np.where(scale > 0, scale, 1.0),
     }  # fmt: skip
 
 
-def to_network(images, is_integer, description, *, plain=False):
+def to_network(images, kind, description, *, plain=False):
     """
     Images as the networks see them.
 
     Parameters
     ----------
-    images, is_integer
+    images, kind
         See `read_images`.
     description : dict
         Of the training images.
@@ -195,9 +229,9 @@ def to_network(images, is_integer, description, *, plain=False):
         raise ValueError(f"X has {n_channels} channels; this was trained on {description['n_channels']}")
     if min(height, width) < size:
         raise ValueError(f"X has images of {height} x {width} pixels; this was trained on {size} x {size}")
-    if is_integer != description["is_integer"]:
-        kinds = "floating-point numbers", "integers"
-        raise ValueError(f"X has images of {kinds[is_integer]}; this was trained on {kinds[not is_integer]}")
+    if kind.is_integer != description["is_integer"]:
+        names = "floating-point numbers", "integers"
+        raise ValueError(f"X has images of {names[kind.is_integer]}; this was trained on {names[not kind.is_integer]}")
     images = _middle(images, size)
     missing = np.isnan(images)
     if missing.any():

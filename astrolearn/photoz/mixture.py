@@ -20,6 +20,7 @@ from torch.nn.functional import softplus
 __all__ = ["MIN_SIGMA", "Mixture", "MixtureLoss"]
 
 MIN_SIGMA = 0.01  # of the targets' spread: a narrower peak is a galaxy learned by heart
+_FLAT = 1e3  # times the range between the bounds
 _LOWEST_MASS = 1e-6  # of a component between the bounds, in the loss
 
 
@@ -62,7 +63,9 @@ class Mixture:
 
     def __init__(self, weight, mean, sigma, bounds):
         self.bounds = float(bounds[0]), float(bounds[1])
-        self.weight, self.sigma = weight, sigma
+        self.weight = weight
+        # wider ones are flat between the bounds, and differences of their ends drown in rounding
+        self.sigma = sigma = np.minimum(sigma, _FLAT * (self.bounds[1] - self.bounds[0]))
         # so far outside a normal distribution between the bounds is their edge: numbers would say 0 / 0
         self.mean = np.clip(mean, self.bounds[0] - 5 * sigma, self.bounds[1] + 5 * sigma)
         self._below = ndtr((self.bounds[0] - self.mean) / sigma)

@@ -7,10 +7,11 @@ For images there is one more network, which corrects what they say by what it se
 and mirrored at random, because the sky has no upper side.
 """
 
+import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["ImageNetwork", "Menko2024Network", "TableNetwork", "dihedral"]
+__all__ = ["ImageNetwork", "Menko2024Network", "TableNetwork", "dihedral", "views"]
 
 
 class _EnsembleLinear(nn.Module):
@@ -71,7 +72,7 @@ class ImageNetwork(nn.Module):
         Filters of the blocks, each of two convolutions and a halving.
     """
 
-    def __init__(self, n_features, n_channels, n_networks, n_components, widths=(24, 40, 64, 96)):
+    def __init__(self, n_features, n_channels, n_networks, n_components, widths=(12, 20, 32, 48)):
         super().__init__()
         self.table_network = TableNetwork(n_features, n_networks, n_components)
         self.trunk = _Trunk(n_channels, widths)
@@ -171,3 +172,22 @@ def dihedral(images, which):
     images = torch.where(which & 1 > 0, images.flip(-2), images)
     images = torch.where(which & 2 > 0, images.flip(-1), images)
     return torch.where(which & 4 > 0, images.transpose(-2, -1), images)
+
+
+def views(images):
+    """
+    The eight views of square images: turned and mirrored.
+
+    Parameters
+    ----------
+    images : `numpy.ndarray` (n, n_channels, side, side)
+
+    Yields
+    ------
+    view : `numpy.ndarray`
+        Of the same shape, one of eight.
+    """
+    for turned in (images, images.swapaxes(2, 3)):
+        for rows in (1, -1):
+            for columns in (1, -1):
+                yield np.ascontiguousarray(turned[:, :, ::rows, ::columns])

@@ -6,12 +6,10 @@ from numbers import Integral, Real
 
 import astropy.units as u
 import numpy as np
-from astropy.cosmology import units as cu
-from scipy.spatial import cKDTree
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, column_or_1d, validate_data
+from sklearn.utils.validation import validate_data
 from skorch.callbacks import EarlyStopping
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
@@ -22,13 +20,15 @@ from astrolearn.core.inputs import to_float
 from astrolearn.core.net import OneCycle
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
-from astrolearn.photoz.duplicates import merged_groups
 from astrolearn.photoz.features import TableFeatures
-from astrolearn.photoz.galaxies import Galaxies, fingerprints, split_input
-from astrolearn.photoz.images import aperture_photometry, describe_images, read_images, to_network
+from astrolearn.photoz.galaxies import Galaxies, split_input
+from astrolearn.photoz.images import aperture_photometry, check_images, describe_images, read_images, to_network
 from astrolearn.photoz.mixture import Mixture, MixtureLoss
-from astrolearn.photoz.networks import ImageNetwork, Menko2024Network, TableNetwork
+from astrolearn.photoz.networks import ImageNetwork, Menko2024Network, TableNetwork, views
+from astrolearn.photoz.novelty import describe_known, is_novel
 from astrolearn.photoz.photometry import as_table, describe_table, read_table
+from astrolearn.photoz.splits import hold_out
+from astrolearn.photoz.targets import read_targets, refuse_target, unit_of
 
 __all__ = ["PhotoZRegressor"]
 
@@ -37,7 +37,6 @@ _MASKED = 0.1  # of the training rows are seen a second time with some values ta
 _SMALLEST_PUBLISHED = 32  # pixels: two by two are left in its last block
 _AT_ONCE = 1000  # galaxies whose draws are in memory
 _GRID = 301  # values at which densities are given by default
-_REFERENCES, _NEIGHBOURS, _RARE = 2000, 5, 1e-3  # what is out of distribution: farther from its neighbours than others
 
 
 class PhotoZRegressor(RegressorMixin, NetworkEstimator):
@@ -114,7 +113,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
     _tabular = True
     _fitted_names = (
         "bounds_", "unit_", "centre_", "scale_", "spread_", "conformity_", "n_features_in_", "feature_names_in_",
-        "table_format_", "features_", "image_format_", "reference_", "farthest_",
+        "table_format_", "features_", "image_format_", "known_",
     )  # fmt: skip
 
     def __init__(
@@ -193,14 +192,18 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         self._forget()
         galaxies = self._read(X, reset=True)
-        y, self.unit_ = _read_targets(y, len(galaxies))
+        y, self.unit_ = read_targets(y, len(galaxies))
         if len(galaxies) < 2:
             raise ValueError("two rows of X are needed at least; it has n_samples=1")
         if self.table_format_ is not None:
-            _refuse_target(galaxies.values, self.table_format_["names"], y)
+            refuse_target(galaxies.values, self.table_format_["names"], y)
         rng = make_rng(self.random_state)
-        held_out = _hold_out(galaxies, groups, self.validation_fraction, rng)
+        held_out = hold_out(galaxies, groups, self.validation_fraction, rng)
         training, validation = galaxies.take(~held_out), galaxies.take(held_out)
+        if galaxies.images is not None:
+            self.image_format_ = describe_images(training.images, galaxies.image_kind, self.image_size)
+            self._prepare_images(training)
+            self._prepare_images(validation)
         self._describe(training, y[~held_out])
         target, held_target = (((part - self.centre_) / self.scale_).astype(np.float32)
                                for part in (y[~held_out], y[held_out]))
@@ -306,8 +309,9 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         }  # fmt: skip
         table = SampleTable({name: self._with_unit(values) for name, values in columns.items()})
         table["odds"] = mixture.cdf(mode + half) - mixture.cdf(mode - half)
-        table["out_of_distribution"] = (self._distance(galaxies) > self.farthest_) | self._is_mostly_missing(galaxies)
-        table["pdf"] = pdf if self.unit_ is None else pdf / _unit(self.unit_)
+        n_columns = getattr(self, "n_features_in_", 0)
+        table["out_of_distribution"] = is_novel(galaxies, self.features_, self.known_, n_columns)
+        table["pdf"] = pdf if self.unit_ is None else pdf / unit_of(self.unit_)
         table.meta = {"z_grid": self._with_unit(grid), "odds_width": self.odds_width,
                       "astrolearn": version("astrolearn")}
         return table
@@ -399,7 +403,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         score : float
         """
         median = self._mixture(X).ppf(0.5)
-        target = to_float(y, _unit(self.unit_), "y", shape=(len(median),), dtype=np.float64)
+        target = to_float(y, unit_of(self.unit_), "y", shape=(len(median),), dtype=np.float64)
         return r2_score(target, median, sample_weight=sample_weight)
 
     # what goes into the networks
@@ -412,11 +416,11 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
                 delattr(self, name)
 
     def _read(self, X, reset=False):
-        """Rows as plain arrays, of the same kind as those of the training."""
+        """Rows of the same kind as those of the training; while training (``reset``), images are not yet prepared."""
         if not reset:
             self._require_fitted()
         table, images = split_input(X)
-        if self.architecture == "menko2024" and (table is not None or images is None):
+        if self._is_published and (table is not None or images is None):
             raise ValueError("architecture='menko2024' takes images and no table")
         galaxies = Galaxies()
         if not reset:
@@ -429,18 +433,20 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         if table is not None:
             galaxies.values, galaxies.undetected = self._read_table(table, reset)
         if images is not None:
-            trained = None if reset else self.image_format_
-            galaxies.images, is_integer, unit = read_images(images, self.channels, trained and trained["unit"])
-            if reset:
-                self.image_format_ = describe_images(galaxies.images, is_integer, unit, self.image_size)
-            raw = galaxies.images
-            if self._is_published and self.image_format_["size"] < _SMALLEST_PUBLISHED:
-                size = self.image_format_["size"]
+            unit = None if reset else self.image_format_["unit"]
+            galaxies.add_images(*read_images(images, self.channels, unit))
+            if not reset:
+                self._prepare_images(galaxies)
+            elif (size := check_images(galaxies.images, self.image_size)) < _SMALLEST_PUBLISHED and self._is_published:
                 raise ValueError(f"X has images of {size} pixels; architecture='menko2024' halves them four times and "
                                  f"needs {_SMALLEST_PUBLISHED} at least")
-            galaxies.images = to_network(raw, is_integer, self.image_format_, plain=self._is_published)
-            galaxies.add_columns(aperture_photometry(raw, self.image_format_))
         return galaxies
+
+    def _prepare_images(self, galaxies):
+        """Their photometry joins the table; then they become what the network takes."""
+        raw = galaxies.images
+        galaxies.images = to_network(raw, galaxies.image_kind, self.image_format_, plain=self._is_published)
+        galaxies.add_columns(aperture_photometry(raw, self.image_format_))
 
     def _read_table(self, table, reset):
         named = as_table(table)
@@ -481,27 +487,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         self.centre_, self.scale_ = float(y.mean()), float(y.std()) or 1.0
         self.spread_ = self.scale_
         self.features_ = TableFeatures.fit(training.values, training.undetected).state
-        position = self._position(training)
-        self.reference_ = position[:: -(-len(position) // _REFERENCES)]
-        others = cKDTree(self.reference_).query(self.reference_, [min(_NEIGHBOURS, len(self.reference_) - 1) + 1])[0]
-        self.farthest_ = float(np.quantile(others, 1 - _RARE)) if np.isfinite(others).all() else np.inf
-
-    def _position(self, galaxies):
-        """Where galaxies are among others: few numbers, in which unusual ones stand apart."""
-        features = TableFeatures(self.features_)
-        components = slice(features.n_columns, features.n_features - 2 * features.n_columns)
-        return features.transform(galaxies.values, galaxies.undetected)[:, components]
-
-    def _distance(self, galaxies):
-        k = min(_NEIGHBOURS, len(self.reference_))
-        return cKDTree(self.reference_).query(self._position(galaxies), [k])[0][:, 0]
-
-    def _is_mostly_missing(self, galaxies):
-        n_columns = getattr(self, "n_features_in_", 0)
-        if n_columns < 2:
-            return np.zeros(len(galaxies), bool)
-        missing = np.isnan(galaxies.values[:, :n_columns]) & ~galaxies.undetected[:, :n_columns]
-        return missing.mean(axis=1) > 0.5
+        self.known_ = describe_known(training, self.features_)
 
     def _network_inputs(self, galaxies):
         """What the network's ``forward`` takes."""
@@ -539,25 +525,31 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         return self._mixture_of(self._read(X))
 
     def _mixture_of(self, galaxies):
+        return self._density(self._outputs(galaxies))
+
+    def _outputs(self, galaxies):
+        """What the network says: points (n,), or mixtures (n, n_networks, 3 * n_components)."""
         inputs = self._network_inputs(galaxies)
         if self._is_published:
-            centre = self._forward(inputs["images"])[:, None].astype(np.float64)
-            return Mixture(np.ones_like(centre), self.centre_ + self.scale_ * centre,
-                           np.full_like(centre, self.spread_), self.bounds_)
+            return self._forward(inputs["images"])
         if "images" not in inputs:
-            output = self._forward(inputs)
-        else:  # all views of the sky are equal: the mean of the densities of eight
-            output = np.concatenate([self._forward(inputs | {"images": view}) for view in _views(inputs["images"])], 1)
-        return Mixture.from_network(output, self.centre_, self.scale_, self.bounds_)
+            return self._forward(inputs)
+        # all views of the sky are equal: the mean of the densities of eight
+        return np.concatenate([self._forward(inputs | {"images": view}) for view in views(inputs["images"])], axis=1)
+
+    def _density(self, outputs):
+        if not self._is_published:
+            return Mixture.from_network(outputs, self.centre_, self.scale_, self.bounds_)
+        centre = self.centre_ + self.scale_ * outputs[:, None].astype(np.float64)
+        return Mixture(np.ones_like(centre), centre, np.full_like(centre, self.spread_), self.bounds_)
 
     def _calibrate(self, validation, y):
         """Width of the residuals and how far out in their densities the held-out targets lie."""
-        mixture = self._mixture_of(validation)
+        outputs = self._outputs(validation)
         if self._is_published:
-            residual = y - mixture.mean[:, 0]
+            residual = y - self.centre_ - self.scale_ * outputs
             self.spread_ = max(float(1.4826 * np.median(np.abs(residual))), 1e-3 * self.scale_)
-            mixture = self._mixture_of(validation)
-        self.conformity_ = np.sort(2 * np.abs(mixture.cdf(y) - 0.5))
+        self.conformity_ = np.sort(2 * np.abs(self._density(outputs).cdf(y) - 0.5))
 
     def _conformal(self, coverage):
         """Central probability of the densities that holds so many of galaxies like the held-out ones."""
@@ -565,10 +557,10 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         return 1.0 if rank > len(self.conformity_) else float(self.conformity_[rank - 1])
 
     def _with_unit(self, values):
-        return values if self.unit_ is None else u.Quantity(values, _unit(self.unit_))
+        return values if self.unit_ is None else u.Quantity(values, unit_of(self.unit_))
 
     def _read_grid(self, z):
-        grid = to_float(z, _unit(self.unit_), "z", shape=("n_z",), dtype=np.float64)
+        grid = to_float(z, unit_of(self.unit_), "z", shape=("n_z",), dtype=np.float64)
         if not (np.diff(grid) > 0).all():
             raise ValueError("z must increase")
         return grid
@@ -580,63 +572,3 @@ class _PointLoss(nn.MSELoss):
 
 def _silent(*args):
     """Early stopping says nothing."""
-
-
-def _views(images):
-    """The eight views of square images: turned and mirrored."""
-    for turned in (images, images.swapaxes(2, 3)):
-        for rows in (1, -1):
-            for columns in (1, -1):
-                yield np.ascontiguousarray(turned[:, :, ::rows, ::columns])
-
-
-def _read_targets(y, n):
-    """Targets as plain numbers, and the text of their unit."""
-    unit = getattr(y, "unit", None)
-    if isinstance(unit, u.function.FunctionUnitBase):
-        raise ValueError(f"y is in '{unit}', which densities cannot have: pass plain numbers, or mag or dex")
-    if unit is None and not isinstance(y, np.ma.MaskedArray):
-        y = column_or_1d(y, warn=True)
-        if y.dtype == object:
-            y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name="y")
-    y = to_float(y, unit, "y", dtype=np.float64)
-    if y.shape != (n,):
-        raise ValueError(f"y has the shape {y.shape}; X has {n} rows, so ({n},) was expected")
-    return y, None if unit is None else unit.to_string()
-
-
-def _unit(text):
-    """A unit from its text; astropy does not enable that of redshifts by itself."""
-    return cu.redshift if text == "redshift" else text if text is None else u.Unit(text)
-
-
-def _refuse_target(values, names, y):
-    """A table that contains its own answer would be learned in no time."""
-    for name, column in zip(names, values.T, strict=False):  # after the table come columns of the images
-        if np.array_equal(column, y):
-            raise ValueError(f"column {name!r} of X is the target: name the columns to use, such as "
-                             "columns=('u', 'g', 'r', 'i', 'z')")
-
-
-def _hold_out(galaxies, groups, fraction, rng):
-    """Which rows are held out: whole groups, and rows that are equal are one group."""
-    n = len(galaxies)
-    parts = (part for part in (galaxies.values, galaxies.images) if part is not None)
-    group = np.unique(fingerprints(*parts), return_inverse=True)[1]
-    if groups is not None:
-        groups = np.asarray(groups)
-        if groups.shape != (n,):
-            raise ValueError(f"groups has the shape {groups.shape}; expected ({n},)")
-        group = merged_groups(group, np.unique(groups, return_inverse=True)[1])
-    names, sizes = np.unique(group, return_counts=True)
-    if len(names) == 1:
-        raise ValueError("all rows of X are equal or of one group: nothing can be held out")
-    wanted, chosen, n_rows = max(fraction * n, 1), [], 0
-    for k in rng.permutation(len(names)):
-        # a group that is too large for what is wanted is trained on
-        if n_rows + sizes[k] <= max(1.2 * wanted, 1):
-            chosen.append(k)
-            n_rows += sizes[k]
-        if n_rows >= wanted:
-            break
-    return np.isin(group, names[chosen or [np.argmin(sizes)]])

@@ -8,10 +8,18 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from PIL import Image
 
-from astrolearn.photoz.images import aperture_photometry, describe_images, read_image_file, read_images, to_network
+from astrolearn.photoz.images import (
+    ImageKind,
+    aperture_photometry,
+    describe_images,
+    read_image_file,
+    read_images,
+    to_network,
+)
 from astrolearn.photoz.networks import dihedral
 
 RNG = np.random.default_rng(0)
+NUMBERS = ImageKind(False, None)
 
 
 def galaxies(n=20, size=33, noise=1.0):
@@ -40,14 +48,12 @@ def test_files(tmp_path):
     fits.PrimaryHDU(np.ones((3, 20, 20), ">f4"), fits.Header({"BUNIT": "nJy"})).writeto(tmp_path / "a.fits")
     fits.HDUList([fits.PrimaryHDU()]).writeto(tmp_path / "empty.fits")
     (tmp_path / "text.jpg").write_text("<html>")
-    images, is_integer, unit = read_images([tmp_path / "a.png", str(tmp_path / "a.png")])
+    images, kind = read_images([tmp_path / "a.png", str(tmp_path / "a.png")])
     np.testing.assert_allclose(images[1], np.moveaxis(picture, -1, 0) / 255, rtol=1e-6)
-    assert is_integer
-    assert unit is None
-    images, is_integer, unit = read_images([tmp_path / "a.fits"], unit=u.uJy)
+    assert kind == (True, None)
+    images, kind = read_images([tmp_path / "a.fits"], unit=u.uJy)
     np.testing.assert_allclose(images, 1e-3)
-    assert not is_integer
-    assert unit == u.uJy
+    assert kind == (False, u.uJy)
     fits.PrimaryHDU(np.ones((20, 20)), fits.Header({"BUNIT": "parrots"})).writeto(tmp_path / "odd.fits")
     with pytest.raises(ValueError, match=r"odd\.fits: the unit BUNIT = 'parrots' is unknown"):
         read_image_file(tmp_path / "odd.fits")
@@ -74,35 +80,35 @@ def test_integers_and_numbers(tmp_path):
 
 def test_scales_of_sky_images():
     images, _ = galaxies()
-    description = describe_images(images.astype(np.float32), False, u.nJy, 24)
+    description = describe_images(images.astype(np.float32), ImageKind(False, u.nJy), 24)
     # of the sky, and some of the light of the galaxies
     assert (description["noise"] > 0.95).all()
     assert (description["noise"] < 2).all()
-    out = to_network(images.astype(np.float32), False, description)
+    out = to_network(images.astype(np.float32), NUMBERS, description)
     assert out.shape == (20, 2, 24, 24)
     assert out.mean() == pytest.approx(0, abs=1e-3)
     assert out.std() == pytest.approx(1, abs=1e-3)
     # the unit of the flux changes nothing
-    other = describe_images(1e-3 * images.astype(np.float32), False, u.uJy, 24)
-    np.testing.assert_allclose(to_network(1e-3 * images.astype(np.float32), False, other), out, atol=1e-4)
+    other = describe_images(1e-3 * images.astype(np.float32), ImageKind(False, u.uJy), 24)
+    np.testing.assert_allclose(to_network(1e-3 * images.astype(np.float32), NUMBERS, other), out, atol=1e-4)
 
 
 def test_missing_pixels():
     images, _ = galaxies()
-    description = describe_images(images, False, None, None)
+    description = describe_images(images, NUMBERS, None)
     gappy = images.copy()
     gappy[3, 0, :5] = np.nan
-    out, expected = to_network(gappy, False, description), to_network(images, False, description)
+    out, expected = to_network(gappy, NUMBERS, description), to_network(images, NUMBERS, description)
     np.testing.assert_array_equal(np.delete(out, 3, axis=0), np.delete(expected, 3, axis=0))
     assert np.isfinite(out).all()
     gappy[3, 0] = np.nan
     with pytest.raises(ValueError, match="image 3 of X has a channel without a valid pixel"):
-        to_network(gappy, False, description)
+        to_network(gappy, NUMBERS, description)
 
 
 def test_light_in_circles():
     images, flux = galaxies(noise=1e-3)
-    description = describe_images(images, False, None, None) | {"noise": np.array([1e-3, 1e-3])}
+    description = describe_images(images, NUMBERS, None) | {"noise": np.array([1e-3, 1e-3])}
     measured = aperture_photometry(images, description)
     assert measured.shape == (20, 10)
     # all of the light is within half the side: the difference of the bands is that of the logarithms of the flux
@@ -126,8 +132,8 @@ def test_views_of_the_sky():
 def test_quantities_and_ccds():
     data = RNG.normal(size=(2, 20, 20)).astype(np.float32)
     ccds = [CCDData(image, unit=u.nJy, mask=np.zeros((20, 20), bool)) for image in data]
-    images, _, unit = read_images(ccds, unit=u.uJy)
-    assert unit == u.uJy
+    images, kind = read_images(ccds, unit=u.uJy)
+    assert kind.unit == u.uJy
     np.testing.assert_allclose(images[:, 0], 1e-3 * data, rtol=1e-6)
     with pytest.raises(u.UnitConversionError, match="'nJy'"):
         read_images(ccds, unit=u.K)
