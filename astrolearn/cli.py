@@ -88,6 +88,7 @@ def _parser():
     _add_demo(commands)
     _add_find(commands)
     _add_detect(commands)
+    _add_photoz(commands)
     return parser
 
 
@@ -146,6 +147,24 @@ def _add_detect(commands):
     add("--false-alarm-probability", type=float, metavar="P", help="per series (default: that of the weights, 0.01)")
     add("--weights", metavar="NAME_OR_FILE", default="tianqin-3month",
         help="of the network (default: tianqin-3month)")
+
+
+def _add_photoz(commands):
+    parser = _add_command(commands, "photoz", "astrolearn.photoz.commands",
+                          "give galaxies of a catalogue photometric redshifts")
+    add = parser.add_argument
+    add("catalogue", metavar="CATALOGUE", help="table of magnitudes with errors: ECSV, FITS, CSV, VOTable")
+    add("-o", "--output", metavar="FILE", required=True, help="table to write, .ecsv or .fits")
+    add("--columns", metavar="NAME=COLUMN", nargs="+",
+        help="what the catalogue calls the columns of the weights (u g r i z u_err ... z_err), such as u=dered_u")
+    add("--missing", metavar="NAME", nargs="+", help="columns of the weights that the catalogue does not have")
+    add("--true-redshift", metavar="COLUMN", help="spectroscopic redshifts to compare with")
+    add("--pdf", action="store_true", help="write the densities, too")
+    add("--coverage", type=float, metavar="P", default=0.68, help="of the intervals (default: 0.68)")
+    add("--plot", metavar="FILE", help="picture of the comparison to write, .png, .pdf, .svg or .jpg; "
+                                       "needs --true-redshift")
+    add("--weights", metavar="NAME_OR_FILE", default="sdss-mgs-ugriz",
+        help="of the network (default: sdss-mgs-ugriz)")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 # keywords of the FITS standard have eight characters; longer ones cannot hold long values
 _FITS_KEYWORDS = {
     "threshold": "THRESHLD", "localizer": "LOCALIZR", "energy_edges": "E_EDGES", "astrolearn": "ASTROLRN",
-    "false_alarm_probability": "FALSEALM", "prior_odds": "PRIORODD",
+    "false_alarm_probability": "FALSEALM", "prior_odds": "PRIORODD", "odds_width": "ODDSWDTH",
 }
 
 
