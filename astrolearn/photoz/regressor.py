@@ -483,7 +483,9 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         """Scales of features and targets, and what the training data are like."""
         low, high = y.min(), y.max()
         margin = _MARGIN * (high - low if high > low else max(abs(high), 1.0))
-        self.bounds_ = (float(max(low - margin, 0.0) if low >= 0 else low - margin), float(high + margin))
+        # the margin does not reach beyond zero, where redshifts end but for motions nearby
+        lowest = low - margin if low <= -margin else max(low - margin, min(low, 0.0))
+        self.bounds_ = float(lowest), float(high + margin)
         self.centre_, self.scale_ = float(y.mean()), float(y.std()) or 1.0
         self.spread_ = self.scale_
         self.features_ = TableFeatures.fit(training.values, training.undetected).state

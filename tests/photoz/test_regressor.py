@@ -219,6 +219,8 @@ def test_any_scalar_target():
         metallicity.predict_distance(table, Planck18)
     negative = make().fit(table, z - 0.1)
     assert negative.bounds_[0] < (z - 0.1).min() < 0
+    nearby = make().fit(table, z - z.min() - 3e-4)
+    assert nearby.bounds_[0] == pytest.approx(-3e-4)
     with pytest.raises(ValueError, match="may be negative"):
         negative.predict_distance(table, Planck18)
 
