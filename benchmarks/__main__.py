@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks [simulator | fermi | emri] [--only NAME ...]``."""
+"""Command line: ``python -m benchmarks [simulator | fermi | emri | photoz] [--only NAME ...]``."""
 
 import argparse
 import os
@@ -27,7 +27,13 @@ def _emri(options):
     run(options)
 
 
-SUITES = {"simulator": _simulator, "fermi": _fermi, "emri": _emri}
+def _photoz(options):
+    from benchmarks.photoz.run import run
+
+    run(options)
+
+
+SUITES = {"simulator": _simulator, "fermi": _fermi, "emri": _emri, "photoz": _photoz}
 
 
 def main():

@@ -1,7 +1,7 @@
 """What an input is, a table, images or both, and its rows as plain arrays."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from pathlib import Path
 
@@ -67,18 +67,21 @@ class Galaxies:
     Attributes
     ----------
     values : `numpy.ndarray`, float64 (n, n_columns), or None
-        Of the table, and then the photometry of the images; NaN where missing.
+        Of the table; NaN where missing. Of images alone, their photometry.
     undetected : `numpy.ndarray`, bool (n, n_columns), or None
         Where a value is missing because the galaxy was too faint.
     images : `numpy.ndarray`, float32 (n, n_channels, height, width), or None
     image_kind : `astrolearn.photoz.images.ImageKind` or None
         What the numbers of the images are.
+    photometry : `numpy.ndarray`, float64 (n, n_values), or None
+        Of the images.
     """
 
     values: np.ndarray | None = None
     undetected: np.ndarray | None = None
     images: np.ndarray | None = None
     image_kind: tuple | None = None
+    photometry: np.ndarray | None = None
 
     def __len__(self):
         return len(self.images if self.values is None else self.values)
@@ -89,31 +92,30 @@ class Galaxies:
             raise ValueError(f"table and images differ in length: {len(self.values)} and {len(images)}")
         self.images, self.image_kind = images, kind
 
-    def add_columns(self, values):
-        """More columns (n, n_columns), in which nothing is missing."""
+    def prepare_images(self, images, photometry):
+        """Images as the network takes them, and the light in them."""
+        self.images, self.photometry = images, photometry
         if self.values is None:
-            self.values, self.undetected = np.empty((len(values), 0)), np.empty((len(values), 0), bool)
-        self.values = np.hstack([self.values, values])
-        self.undetected = np.hstack([self.undetected, np.zeros(values.shape, bool)])
+            self.values, self.undetected = photometry, np.zeros(photometry.shape, bool)
 
     def take(self, rows):
         """The rows with these numbers, as copies."""
-        parts = (None if part is None else part[rows] for part in (self.values, self.undetected, self.images))
-        return Galaxies(*parts, self.image_kind)
+        return Galaxies(*(part[rows] if isinstance(part, np.ndarray) else part for part in self._parts()))
 
-    def seen_again(self, rows, n_columns, rng):
-        """Copies of some rows, of each of which some of the first columns (but not all) are taken out."""
+    def seen_again(self, rows, rng):
+        """Copies of some rows, of each of which some columns (but not all) are taken out."""
         again = self.take(rows)
+        n_columns = self.values.shape[1]
         n_missing = rng.integers(1, max(n_columns // 2, 1) + 1, len(rows))
         order = rng.permuted(np.tile(np.arange(n_columns), (len(rows), 1)), axis=1)
         out = order < n_missing[:, None]
-        again.values[:, :n_columns][out], again.undetected[:, :n_columns][out] = np.nan, False
+        again.values[out], again.undetected[out] = np.nan, False
         return again
 
     def joined(self, other):
         """These rows and then those."""
-        parts = zip(
-            (self.values, self.undetected, self.images), (other.values, other.undetected, other.images), strict=True
-        )
-        joined = (None if mine is None else np.concatenate([mine, theirs]) for mine, theirs in parts)
-        return Galaxies(*joined, self.image_kind)
+        parts = zip(self._parts(), other._parts(), strict=True)
+        return Galaxies(*(np.concatenate(pair) if isinstance(pair[0], np.ndarray) else pair[0] for pair in parts))
+
+    def _parts(self):
+        return [getattr(self, part.name) for part in fields(self)]

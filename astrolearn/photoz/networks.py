@@ -58,31 +58,40 @@ class TableNetwork(nn.Module):
 
 class ImageNetwork(nn.Module):
     """
-    What the photometry says, corrected by what a convolutional network sees in the image.
+    What a table says, corrected by what a convolutional network sees in the image.
 
-    The correction is nothing at first, so the network begins as the one on the photometry alone.
+    The correction is nothing at first, so the network begins as the one on the table.
 
     Parameters
     ----------
     n_features, n_networks, n_components
-        See `TableNetwork`; the features are those of a table, and of the light in circles on the image.
+        See `TableNetwork`.
+    n_photometry : int
+        Features of the light in the image.
     n_channels : int
         Of the images, which may have any size from 16 pixels.
     widths : tuple of int, optional
         Filters of the blocks, each of two convolutions and a halving.
     """
 
-    def __init__(self, n_features, n_channels, n_networks, n_components, widths=(12, 20, 32, 48)):
+    def __init__(self, n_features, n_photometry, n_channels, n_networks, n_components, widths=(12, 20, 32, 48)):
         super().__init__()
         self.table_network = TableNetwork(n_features, n_networks, n_components)
         self.trunk = _Trunk(n_channels, widths)
-        self.correction = nn.Linear(widths[-1], 3 * n_components)
+        self.correction = nn.Linear(widths[-1] + n_photometry, 3 * n_components)
+        self.correct_nothing()
+
+    def correct_nothing(self):
+        """Set the correction to nothing."""
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
 
-    def forward(self, table, images):
-        """Features and images of the same objects to (n, n_networks, 3 * n_components)."""
-        return self.table_network(table) + self.correction(self.trunk(images))[:, None]
+    def forward(self, table, photometry=None, images=None):
+        """Features, and images of the same objects, to (n, n_networks, 3 * n_components)."""
+        said = self.table_network(table)
+        if images is None:
+            return said
+        return said + self.correction(torch.cat([self.trunk(images), photometry], dim=1))[:, None]
 
 
 class Menko2024Network(nn.Module):

@@ -39,7 +39,7 @@ def describe_known(galaxies, features):
     return {"positions": positions, "distance": rare}
 
 
-def is_novel(galaxies, features, known, n_columns):
+def is_novel(galaxies, features, known):
     """
     Tell which galaxies are novel.
 
@@ -49,8 +49,6 @@ def is_novel(galaxies, features, known, n_columns):
         See `describe_known`.
     known : dict
         From `describe_known`.
-    n_columns : int
-        How many of their values are columns of a table, the others being photometry of images.
 
     Returns
     -------
@@ -59,9 +57,8 @@ def is_novel(galaxies, features, known, n_columns):
     """
     tree = cKDTree(known["positions"])
     novel = tree.query(_positions(galaxies, features), [min(_NEIGHBOURS, tree.n)])[0][:, 0] > known["distance"]
-    if n_columns > 1:
-        missing = np.isnan(galaxies.values[:, :n_columns]) & ~galaxies.undetected[:, :n_columns]
-        novel |= missing.mean(axis=1) > _MISSING
+    if galaxies.values.shape[1] > 1:
+        novel |= (np.isnan(galaxies.values) & ~galaxies.undetected).mean(axis=1) > _MISSING
     return novel
 
 

@@ -23,6 +23,8 @@ def plot_redshifts(z_true, z_predicted, *, threshold=0.05, figure=None):
     -------
     figure : `~matplotlib.figure.Figure`
     """
+    from matplotlib.ticker import LogLocator
+
     error = normalised_error(z_true, z_predicted)
     true, predicted = (np.asarray(getattr(z, "value", z), dtype=float) for z in (z_true, z_predicted))
     figure = figure or _new_figure((5.5, 6.5))
@@ -32,6 +34,7 @@ def plot_redshifts(z_true, z_predicted, *, threshold=0.05, figure=None):
     line = np.linspace(low, high, 100)
     density = upper.hexbin(true, predicted, gridsize=70, bins="log", mincnt=1, cmap="viridis", linewidths=0.1)
     bar = figure.colorbar(density, ax=[upper, lower], label="galaxies", aspect=40)
+    bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.ax.yaxis.set_minor_formatter("")
     upper.plot(line, line, color="0.2", lw=1)

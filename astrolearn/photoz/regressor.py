@@ -15,10 +15,11 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import nn
 
+from astrolearn.core.compute import resolve_device
 from astrolearn.core.estimator import NetworkEstimator
 from astrolearn.core.inputs import to_float
 from astrolearn.core.net import OneCycle
-from astrolearn.core.seeding import make_rng
+from astrolearn.core.seeding import make_rng, seeded_torch
 from astrolearn.core.tables import SampleTable
 from astrolearn.photoz.features import TableFeatures
 from astrolearn.photoz.galaxies import Galaxies, split_input
@@ -50,8 +51,8 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
     Parameters
     ----------
     architecture : {"auto", "menko2024"}, optional
-        ``"auto"`` (default): an ensemble of dense networks for tables, a small convolutional network for images, and
-        for both together the first with a correction by the second. ``"menko2024"``: the convolutional network of
+        ``"auto"`` (default): an ensemble of dense networks, on a table or on the light in circles on the images; images
+        also get a small convolutional network that corrects what it says. ``"menko2024"``: the convolutional network of
         Menkó's talk (2024), for images only, which gives a point; its density is that of the held-out residuals. There
         it was trained with ``image_size=None, lr=5e-5, batch_size=128, max_epochs=50``.
     columns : sequence of str, optional
@@ -113,7 +114,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
     _tabular = True
     _fitted_names = (
         "bounds_", "unit_", "centre_", "scale_", "spread_", "conformity_", "n_features_in_", "feature_names_in_",
-        "table_format_", "features_", "image_format_", "known_",
+        "table_format_", "features_", "image_format_", "photometry_", "known_",
     )  # fmt: skip
 
     def __init__(
@@ -207,14 +208,11 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         self._describe(training, y[~held_out])
         target, held_target = (((part - self.centre_) / self.scale_).astype(np.float32)
                                for part in (y[~held_out], y[held_out]))
-        n_columns = getattr(self, "n_features_in_", 0)
-        if n_columns > 1:
+        if getattr(self, "n_features_in_", 0) > 1:
             again = rng.permutation(len(training))[: int(_MASKED * len(training))]
-            training = training.joined(training.seen_again(again, n_columns, rng))
+            training = training.joined(training.seen_again(again, rng))
             target = np.append(target, target[again])
-        self._validation = Dataset(self._network_inputs(validation), held_target)
-        self._fit_net(self._network_inputs(training), target, rng)
-        del self._validation
+        self._train(self._network_inputs(training), target, self._network_inputs(validation), held_target, rng)
         self._calibrate(validation, y[held_out])
         return self
 
@@ -309,8 +307,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         }  # fmt: skip
         table = SampleTable({name: self._with_unit(values) for name, values in columns.items()})
         table["odds"] = mixture.cdf(mode + half) - mixture.cdf(mode - half)
-        n_columns = getattr(self, "n_features_in_", 0)
-        table["out_of_distribution"] = is_novel(galaxies, self.features_, self.known_, n_columns)
+        table["out_of_distribution"] = is_novel(galaxies, self.features_, self.known_)
         table["pdf"] = pdf if self.unit_ is None else pdf / unit_of(self.unit_)
         table.meta = {"z_grid": self._with_unit(grid), "odds_width": self.odds_width,
                       "astrolearn": version("astrolearn")}
@@ -443,10 +440,8 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         return galaxies
 
     def _prepare_images(self, galaxies):
-        """Their photometry joins the table; then they become what the network takes."""
-        raw = galaxies.images
-        galaxies.images = to_network(raw, galaxies.image_kind, self.image_format_, plain=self._is_published)
-        galaxies.add_columns(aperture_photometry(raw, self.image_format_))
+        images = to_network(galaxies.images, galaxies.image_kind, self.image_format_, plain=self._is_published)
+        galaxies.prepare_images(images, aperture_photometry(galaxies.images, self.image_format_))
 
     def _read_table(self, table, reset):
         named = as_table(table)
@@ -477,7 +472,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
 
     @property
     def _mixed_precision(self):
-        return self.image_format_ is not None
+        return self._is_published
 
     def _describe(self, training, y):
         """Scales of features and targets, and what the training data are like."""
@@ -489,6 +484,9 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         self.centre_, self.scale_ = float(y.mean()), float(y.std()) or 1.0
         self.spread_ = self.scale_
         self.features_ = TableFeatures.fit(training.values, training.undetected).state
+        if training.photometry is not None:
+            complete = np.zeros(training.photometry.shape, bool)
+            self.photometry_ = TableFeatures.fit(training.photometry, complete).state
         self.known_ = describe_known(training, self.features_)
 
     def _network_inputs(self, galaxies):
@@ -496,7 +494,32 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         if self._is_published:
             return {"images": galaxies.images}
         inputs = {"table": TableFeatures(self.features_).transform(galaxies.values, galaxies.undetected)}
-        return inputs if galaxies.images is None else inputs | {"images": galaxies.images}
+        if galaxies.images is None:
+            return inputs
+        complete = np.zeros(galaxies.photometry.shape, bool)
+        photometry = TableFeatures(self.photometry_).transform(galaxies.photometry, complete)
+        return inputs | {"photometry": photometry, "images": galaxies.images}
+
+    def _train(self, inputs, target, held_inputs, held_target, rng):
+        """
+        Train the network; with images, first what it has of a table, and then the correction to that.
+
+        So what is in the table is not lost in the search for more, and where the images hold no more, as the held-out
+        galaxies tell, nothing is corrected.
+        """
+        first = {"images"} if self._is_published else {"table"}
+        self._validation = Dataset({name: held_inputs[name] for name in first}, held_target)
+        self._fit_net({name: inputs[name] for name in first}, target, rng)
+        del self._validation
+        if first == inputs.keys():
+            return
+        net, uncorrected = self.net_, self.net_.history[:, "valid_loss"]
+        net.module_.table_network.requires_grad_(False)
+        net.set_params(mixed_precision=True, train_split=predefined_split(Dataset(held_inputs, held_target)))
+        with seeded_torch(rng, resolve_device(self.device)):
+            net.partial_fit(inputs, target)
+        if min(net.history[len(uncorrected) :, "valid_loss"]) >= min(uncorrected):
+            net.module_.correct_nothing()
 
     def _network(self):
         if self._is_published:
@@ -504,8 +527,8 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         n_features = TableFeatures(self.features_).n_features
         if self.image_format_ is None:
             return partial(TableNetwork, n_features, self.n_networks, self.n_components)
-        n_channels = self.image_format_["n_channels"]
-        return partial(ImageNetwork, n_features, n_channels, self.n_networks, self.n_components)
+        n_photometry, n_channels = TableFeatures(self.photometry_).n_features, self.image_format_["n_channels"]
+        return partial(ImageNetwork, n_features, n_photometry, n_channels, self.n_networks, self.n_components)
 
     def _net_options(self):
         options = {"callbacks": []}

@@ -57,7 +57,7 @@ def refuse_target(values, names, y):
     ----------
     values : `numpy.ndarray` (n, n_columns)
     names : sequence of str
-        Of the first columns; after them come those of the images.
+        Of the columns.
     y : `numpy.ndarray` (n,)
 
     Raises
@@ -65,7 +65,7 @@ def refuse_target(values, names, y):
     ValueError
         If a column equals the target; it names the column.
     """
-    for name, column in zip(names, values.T, strict=False):
+    for name, column in zip(names, values.T, strict=True):
         if np.array_equal(column, y):
             raise ValueError(f"column {name!r} of X is the target: name the columns to use, such as "
                              "columns=('u', 'g', 'r', 'i', 'z')")

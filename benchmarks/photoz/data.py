@@ -10,9 +10,9 @@ from astropy.cosmology import units as cu
 from astrolearn.core.tables import SampleTable
 from astrolearn.photoz import check_duplicates
 from astrolearn.photoz.images import read_image_file
-from astrolearn.recipes.sdss_mgs_ugriz import read_galaxies
+from astrolearn.recipes.sdss_mgs_ugriz import BANDS, read_galaxies
 
-__all__ = ["colours", "jpgs", "main_galaxies", "simulated_lsst"]
+__all__ = ["BANDS", "colours", "jpgs", "main_galaxies", "simulated_lsst"]
 
 SPLIT_SEED = 60
 
@@ -27,7 +27,7 @@ def colours(data):
     """Galaxies of the SDSS colours of 25,000 objects, without errors: half to train on."""
     rows = np.load(Path(data) / "photoz" / "sdss_colours_25k.npz")["data"]
     rows = rows[rows["spec_class"] == b"GALAXY"]
-    table = SampleTable({band: rows[band] * u.mag for band in "ugriz"})
+    table = SampleTable({band: rows[band] * u.mag for band in BANDS})
     return _halves(table, rows["redshift"] * cu.redshift)
 
 

@@ -8,6 +8,7 @@ a fifth of these, for the smallest sigma_MAD.
 """
 
 import contextlib
+import io
 import tempfile
 import warnings
 from importlib import import_module
@@ -120,7 +121,8 @@ def _run_rail(module, name, options, table, redshift, test):
         "redshift_col": "redshift", "zmin": 0.0, "zmax": high, "nzbins": _GRID_SIZE, "output_mode": "return",
         "replace_error_vals": [0.1] * len(bands), "include_mag_err": bool(errors),
     }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), warnings.catch_warnings():
+    silent = contextlib.redirect_stdout(io.StringIO())
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), silent, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         informer = _stage(getattr(stages, f"{name}Informer"), "inform", options)
         model = informer.inform(_plain(table) | {"redshift": redshift})

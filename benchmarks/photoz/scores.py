@@ -6,15 +6,15 @@ from scipy.stats import kstest
 from astrolearn.photoz import metrics
 from benchmarks.report import with_error
 
-__all__ = ["difference", "header", "measure", "note", "row"]
+__all__ = ["difference", "header", "measure", "note", "predicted", "row"]
 
 _RESAMPLINGS = 200
 _NOTE = (
     "dz = error / (1 + z); points are medians of the densities where there are any. Errors are those of "
-    f"{_RESAMPLINGS} resamplings of the test galaxies. CRPS is in units of redshift. KS is the largest distance between "
-    "the distribution of the PIT and the uniform one; of as many exact densities it would exceed {limit:.3f} once in "
-    "twenty times. The interval of PhotoZRegressor is its conformal one, that of the others is between the quantiles "
-    "0.16 and 0.84 of their densities."
+    f"{_RESAMPLINGS} resamplings of the test galaxies. CRPS is in units of redshift. KS is the largest distance "
+    "between the distribution of the PIT and the uniform one; of as many exact densities it would exceed {limit:.3f} "
+    "once in twenty times. The interval of PhotoZRegressor is its conformal one, that of the others is between the "
+    "quantiles 0.16 and 0.84 of their densities."
 )
 
 
@@ -78,7 +78,7 @@ def row(name, numbers, seconds):
 
 
 def difference(z, first, second):
-    """How much larger sigma_MAD of the second points is than that of the first, on the same galaxies, with its error."""
+    """How much larger sigma_MAD of the second points is than that of the first on the same galaxies, and its error."""
     rng = np.random.default_rng(0)
     resampled = [rng.integers(len(z), size=len(z)) for _ in range(_RESAMPLINGS)]
 
@@ -86,6 +86,15 @@ def difference(z, first, second):
         return metrics.sigma_mad(z[rows], second[rows]) - metrics.sigma_mad(z[rows], first[rows])
 
     return of(slice(None)), np.std([of(rows) for rows in resampled])
+
+
+def predicted(regressor, X, true):
+    """What a regressor says: its table, and as `measure` takes it: points, densities, and what is in its intervals."""
+    table = regressor.predict_pdf(X)
+    lower, upper = (np.asarray(end) for end in regressor.predict_interval(X))
+    z = np.asarray(true)
+    grid = np.asarray(table.meta["z_grid"])
+    return table, (np.asarray(table["z_median"]), (np.asarray(table["pdf"]), grid), (lower <= z) & (z <= upper))
 
 
 def _r2(true, predicted):

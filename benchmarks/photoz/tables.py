@@ -8,10 +8,10 @@ from astrolearn import PhotoZRegressor
 from astrolearn.photoz.plots import plot_pit, plot_redshifts
 from benchmarks.photoz.data import colours, main_galaxies, simulated_lsst
 from benchmarks.photoz.peers import PEERS, TUNING, predict
-from benchmarks.photoz.scores import header, measure, note, row
+from benchmarks.photoz.scores import header, measure, note, predicted, row
 from benchmarks.report import Report
 
-__all__ = ["OURS", "colours_25k", "lsst", "main_galaxy_sample", "predicted"]
+__all__ = ["OURS", "colours_25k", "lsst", "main_galaxy_sample"]
 
 OURS = "PhotoZRegressor"
 _SEEDS = range(5)
@@ -32,8 +32,8 @@ def main_galaxy_sample(context):
     widths = [measure(true.value, points)["sigma_MAD"][0] for points in others]
     report.numbers["sigma_MAD of other seeds"] = widths
     report.text(
-        f"Trained with other seeds ({len(widths)} of them), {OURS} has a sigma_MAD of {np.mean(widths):.5f} on average, "
-        f"{min(widths):.5f} to {max(widths):.5f}."
+        f"Trained with other seeds ({len(widths)} of them), {OURS} has a sigma_MAD of {np.mean(widths):.5f} on "
+        f"average, {min(widths):.5f} to {max(widths):.5f}."
     )
     report.figure("photoz-sdss", plot_redshifts(true, densities["z_median"]),
                   "Photometric against spectroscopic redshifts of the test galaxies.")
@@ -60,19 +60,11 @@ def lsst(context):
     report = Report(
         "photoz-lsst",
         "Simulated LSST galaxies",
-        f"{len(table)} galaxies to train on, {len(test)} to test: magnitudes and errors in six bands, some not detected.",
+        f"{len(table)} galaxies to train on, {len(test)} to test: magnitudes and errors in six bands, in some of which "
+        "they were not detected.",
     )
     _compare(report, table, redshift, test, true, 0.15)
     return report
-
-
-def predicted(regressor, X, true):
-    """Densities of a regressor, as `measure` takes them: points, densities with their grid, and what is in intervals."""
-    table = regressor.predict_pdf(X)
-    lower, upper = (np.asarray(end) for end in regressor.predict_interval(X))
-    z = np.asarray(true)
-    grid = np.asarray(table.meta["z_grid"])
-    return table, (np.asarray(table["z_median"]), (np.asarray(table["pdf"]), grid), (lower <= z) & (z <= upper))
 
 
 def _compare(report, table, redshift, test, true, threshold, regressor=None):
@@ -90,7 +82,7 @@ def _compare(report, table, redshift, test, true, threshold, regressor=None):
             results[name] = numbers, time.perf_counter() - start
     report.table("Test galaxies", header(threshold), [row(name, *result) for name, result in results.items()])
     report.text(
-        note(len(test)) + f" Seconds are for training on two cores ({OURS} uses one); those of the others include {TUNING}."
+        f"{note(len(test))} Seconds are for training on two cores; those of the others include {TUNING}."
     )
     for name, (numbers, taken) in results.items():
         report.numbers[name] = numbers | {"seconds": taken}
