@@ -59,14 +59,14 @@ def table(n=90):
 
 @pytest.mark.parametrize("name", ["linear regression", "k nearest neighbours"])
 def test_peers_on_a_table(name):
-    columns, z = table()
+    columns, z = table(300)
     matrix = peers.features(columns)
-    assert matrix.shape == (90, 2 + 1 + 2)
+    assert matrix.shape == (300, 2 + 1 + 2)
     assert matrix[0, 1] == 30
     assert matrix[0, 4] == 1
-    points, densities = peers.predict(name, columns[:60], z[:60], columns[60:])
+    points, densities = peers.predict(name, columns[:200], z[:200], columns[200:])
     assert densities is None
-    assert np.median(np.abs(points - z[60:].value)) < 0.02
+    assert np.median(np.abs(points - z[200:].value)) < 0.02
 
 
 @pytest.mark.parametrize("name", list(peers._RAIL))
