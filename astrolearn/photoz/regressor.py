@@ -125,7 +125,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         channels="auto",
         image_size=64,
         n_networks=10,
-        n_components=3,
+        n_components=5,
         validation_fraction=0.15,
         odds_width=0.06,
         device="auto",
