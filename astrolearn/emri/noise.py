@@ -16,9 +16,9 @@ import astropy.units as u
 import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
-from sklearn.base import BaseEstimator, TransformerMixin
 
 from astrolearn.core.inputs import as_quantity
+from astrolearn.core.transformers import StatelessTransformer
 from astrolearn.emri.parameters import read_interval
 from astrolearn.emri.response import check_detector
 from astrolearn.emri.series import as_series
@@ -162,7 +162,7 @@ def signal_to_noise(whitened):
     return torch.as_tensor(whitened).double().square().sum(dim=(-2, -1)).sqrt()
 
 
-class Whitener(TransformerMixin, BaseEstimator):
+class Whitener(StatelessTransformer):
     """
     Turns strain into series whose noise is white with unit variance; it learns nothing from data.
 
@@ -186,28 +186,6 @@ class Whitener(TransformerMixin, BaseEstimator):
         self.psd = psd
         self.sample_interval = sample_interval
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.requires_fit = False
-        return tags
-
-    def fit(self, X=None, y=None):
-        """
-        Check the parameters; there is nothing to learn.
-
-        Parameters
-        ----------
-        X, y : object, optional
-            Ignored.
-
-        Returns
-        -------
-        self : Whitener
-        """
-        self._density()
-        return self
-
     def transform(self, X):
         """
         Whiten strain.
@@ -229,13 +207,13 @@ class Whitener(TransformerMixin, BaseEstimator):
             If the sampling interval of a TimeSeries is another one, the shape is wrong or there are infinite values.
         """
         interval = read_interval(self.sample_interval)
-        density = self._density()
+        density = self._prepare()
         series = as_series(X, interval, dtype=np.float64)
         filters = {n: _differenced_filter(n, interval, density) for n in {x.shape[1] for x in series}}
         out = [_whiten_differences(x, *filters[x.shape[1]]) for x in series]
         return np.stack(out) if len(filters) == 1 else out
 
-    def _density(self):
+    def _prepare(self):
         if isinstance(self.psd, str):
             return check_detector(self.psd)
         if isinstance(self.psd, tuple) and len(self.psd) == 2:

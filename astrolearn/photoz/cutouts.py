@@ -18,6 +18,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D, NoOverlapError
 from astropy.wcs import WCS
+from scipy.ndimage import maximum_filter
 
 from astrolearn.core.inputs import as_quantity
 from astrolearn.core.progress import progress
@@ -37,6 +38,9 @@ _FRAME = (
 _PIXEL = 0.396  # arcsec, of the survey's cameras
 _SIZES = (64, 2048)  # of the JPG service
 _FLAT = 3  # of 255: even an empty sky has more noise between the darkest and the brightest hundredth
+# Pixels around which nine by nine are black. In 400 pictures within the survey their share is 1.4 % at most.
+_BLACK, _BLACK_SHARE = 9, 0.05
+_ABSENT = "not on the server"
 
 
 def fetch_sdss_cutouts(
@@ -73,18 +77,20 @@ def fetch_sdss_cutouts(
     verbose : int, optional
         With 1, a progress bar.
     download : callable, optional
-        ``download(url, timeout)`` gives the bytes. Default: that of requests.
+        ``download(url, timeout)`` gives the bytes, or raises `FileNotFoundError` for what is not on the server, which
+        is not asked for again. Default: that of requests.
 
     Returns
     -------
     table : SampleTable
         ``coord``, ``image`` (n, size, size, 3) of uint8, or (n, len(bands), size, size) in nanomaggies; ``ok``, and
-        ``problem``, why it is not: then the image is black, or NaN.
+        ``problem``, why it is not: outside the survey, cut by its edge, or not on the server. Images that are not there
+        are black, or NaN.
 
     Raises
     ------
     OSError
-        If the server fails ``retries + 1`` times; what was fetched before is kept.
+        If the server fails ``retries + 1`` times, or has none of the images; what was fetched before is kept.
     ValueError
         If a parameter or the table cannot be used.
     """
@@ -120,9 +126,14 @@ def fetch_sdss_cutouts(
         read = fetch.frames
     images, problems = [], []
     for job in progress(jobs, "fetching images", total=len(jobs), verbose=verbose):
-        image, problem = read(*job)
+        try:
+            image, problem = read(*job)
+        except FileNotFoundError:
+            image, problem = None, _ABSENT
         images.append(empty if image is None else image)
         problems.append(problem)
+    if set(problems) == {_ABSENT}:
+        raise OSError(f"the server has none of the {len(jobs)} images; the first would be {np.ravel(jobs[0][0])[0]}")
     columns = {
         "coord": coord, "image": np.stack(images) * (u.nmgy if kind == "fits" else 1),
         "ok": np.array([not problem for problem in problems]), "problem": problems,
@@ -141,7 +152,10 @@ class _Fetcher:
         content = self._content(url, path, lambda content: _decode(content, size))
         image = _decode(content, size)
         low, high = np.quantile(image, (0.01, 0.99))
-        return (None, "blank: outside the survey") if high - low < _FLAT else (image, "")
+        if high - low < _FLAT:
+            return None, "blank: outside the survey"
+        black = (maximum_filter(image.max(axis=2), _BLACK) == 0).mean()
+        return image, "partly black: at the edge of the survey" if black > _BLACK_SHARE else ""
 
     def frames(self, urls, coord, size):
         name = hashlib.sha256(f"{urls} {coord.ra.deg:.6f} {coord.dec.deg:.6f} {size}".encode()).hexdigest()[:24]
@@ -222,5 +236,7 @@ def _requests(url, timeout):
     import requests
 
     answer = requests.get(url, timeout=timeout)
+    if answer.status_code == 404:
+        raise FileNotFoundError(f"{url} does not exist")
     answer.raise_for_status()
     return answer.content

@@ -19,6 +19,7 @@ from astropy.nddata import NDData
 from scipy.ndimage import gaussian_filter
 
 from astrolearn.core.inputs import to_float
+from astrolearn.sky.fits_tools import column_unit
 
 __all__ = [
     "ImageKind", "aperture_photometry", "check_images", "describe_images", "read_image_file", "read_images",
@@ -123,9 +124,9 @@ def read_image_file(path):
         except OSError as error:
             raise OSError(f"{path} cannot be read: {error}") from error
         try:
-            return data if not text else u.Quantity(data, u.Unit(text))
+            return data if not text else u.Quantity(data, column_unit(text, None, "BUNIT"))
         except ValueError as error:
-            raise ValueError(f"{path}: the unit BUNIT = {text!r} is unknown ({error})") from error
+            raise ValueError(f"{path}: {error}") from error
     from PIL import Image, UnidentifiedImageError
 
     try:

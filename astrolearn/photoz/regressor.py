@@ -24,7 +24,7 @@ from astrolearn.core.tables import SampleTable
 from astrolearn.photoz.features import TableFeatures
 from astrolearn.photoz.galaxies import Galaxies, split_input
 from astrolearn.photoz.images import aperture_photometry, check_images, describe_images, read_images, to_network
-from astrolearn.photoz.mixture import Mixture, MixtureLoss
+from astrolearn.photoz.mixture import MIN_SIGMA, Mixture, MixtureLoss
 from astrolearn.photoz.networks import ImageNetwork, Menko2024Network, TableNetwork, views
 from astrolearn.photoz.novelty import describe_known, is_novel
 from astrolearn.photoz.photometry import as_table, describe_table, read_table
@@ -37,7 +37,7 @@ _MARGIN = 0.05  # of the range of the training targets, beyond which no predicti
 _MASKED = 0.1  # of the training rows are seen a second time with some values taken out
 _SMALLEST_PUBLISHED = 32  # pixels: two by two are left in its last block
 _AT_ONCE = 1000  # galaxies whose draws are in memory
-_GRID = 301  # values at which densities are given by default
+_GRID, _FINEST_GRID = 301, 3001  # values at which densities are given by default: steps of 2 % of the targets' spread
 
 
 class PhotoZRegressor(RegressorMixin, NetworkEstimator):
@@ -284,7 +284,8 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         ----------
         X : as for `fit`
         z : array-like or `~astropy.units.Quantity`, (n_z,), optional
-            Increasing values at which to give the densities. Default: 301 from bound to bound.
+            Increasing values at which to give the densities. Default: from bound to bound in 301 steps or more (up to
+            3001), where a few targets are far from the others.
 
         Returns
         -------
@@ -296,7 +297,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         """
         galaxies = self._read(X)
         mixture = self._mixture_of(galaxies)
-        grid = np.linspace(*self.bounds_, _GRID) if z is None else self._read_grid(z)
+        grid = self._grid() if z is None else self._read_grid(z)
         pdf = mixture.pdf(grid)
         mode = mixture.mode()
         mean, std = mixture.moments()
@@ -583,6 +584,10 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
 
     def _with_unit(self, values):
         return values if self.unit_ is None else u.Quantity(values, unit_of(self.unit_))
+
+    def _grid(self):
+        n = int((self.bounds_[1] - self.bounds_[0]) / (2 * MIN_SIGMA * self.scale_)) + 1
+        return np.linspace(*self.bounds_, int(np.clip(n, _GRID, _FINEST_GRID)))
 
     def _read_grid(self, z):
         grid = to_float(z, unit_of(self.unit_), "z", shape=("n_z",), dtype=np.float64)

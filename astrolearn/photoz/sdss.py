@@ -23,6 +23,7 @@ __all__ = ["fetch_sdss_galaxies", "retried"]
 
 BANDS = "ugriz"
 _PARTS = 997  # a prime: the remainders of identifiers are in no step with how these are made
+_ROWS, _PARTS_AT_ONCE = 50_000, 250  # of one query: what a server gives within minutes, and a URL can hold
 # conditions, and about how many galaxies of data release 17 meet them
 SELECTIONS = {
     "main": (
@@ -94,7 +95,8 @@ def fetch_sdss_galaxies(
     rng = make_rng(random_state)
     found, n_rows, parts = [], 0, list(rng.permutation(_PARTS))
     while parts and n_rows < n:
-        share = min(max(int(1.2 * (n - n_rows) * _PARTS / expected), 1), len(parts))
+        wanted = min(1.2 * (n - n_rows), _ROWS) * _PARTS / expected
+        share = min(max(int(wanted), 1), _PARTS_AT_ONCE, len(parts))
         now, parts = parts[:share], parts[share:]
         answer = retried(lambda now=now: _ask(query, conditions, now, data_release, timeout), retries, "SkyServer")
         if answer is not None:
@@ -134,6 +136,8 @@ def retried(call, retries, whom, wait=1.0):
     for attempt in range(retries + 1):
         try:
             return call()
+        except FileNotFoundError:  # it will not be there the next time either
+            raise
         except (OSError, TimeoutError) as error:  # those of requests are OSErrors
             if attempt == retries:
                 raise OSError(f"{whom} gave no usable answer in {retries + 1} attempts: {error}") from error

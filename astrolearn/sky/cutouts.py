@@ -1,19 +1,21 @@
 """Images of objects cut out of larger images, as a step of a pipeline that begins with coordinates."""
 
+import warnings
 from collections.abc import Mapping
 
 import astropy.units as u
 import numpy as np
 from astropy.nddata import Cutout2D, NDData, NoOverlapError
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
-from sklearn.base import BaseEstimator, TransformerMixin
 
 from astrolearn.core.inputs import as_quantity, to_float
+from astrolearn.core.transformers import StatelessTransformer
 
 __all__ = ["CutoutExtractor"]
 
 
-class CutoutExtractor(TransformerMixin, BaseEstimator):
+class CutoutExtractor(StatelessTransformer):
     """
     Cuts square images of objects out of one image, or out of one in each band; it learns nothing from data.
 
@@ -23,7 +25,7 @@ class CutoutExtractor(TransformerMixin, BaseEstimator):
     ----------
     image : `~astropy.nddata.NDData` or `~astropy.nddata.CCDData`, or a list or dict of these
         Two-dimensional, each with a celestial ``wcs``; several are bands, with pixels of one size. Masked pixels are
-        NaN.
+        NaN. SIP distortions that the CTYPE does not announce are leftovers: they are ignored, with a warning.
     size : int, `~astropy.units.Quantity` or str, optional
         Side: a number of pixels, or an angle such as ``"13 arcsec"``. Default: 64 pixels.
     """
@@ -31,28 +33,6 @@ class CutoutExtractor(TransformerMixin, BaseEstimator):
     def __init__(self, image, *, size=64):
         self.image = image
         self.size = size
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.requires_fit = False
-        return tags
-
-    def fit(self, X=None, y=None):
-        """
-        Check the image; there is nothing to learn.
-
-        Parameters
-        ----------
-        X, y : object, optional
-            Ignored.
-
-        Returns
-        -------
-        self : CutoutExtractor
-        """
-        self._bands()
-        return self
 
     def transform(self, X):
         """
@@ -72,22 +52,23 @@ class CutoutExtractor(TransformerMixin, BaseEstimator):
         ValueError
             If an object is outside an image, or the image cannot be used.
         """
-        bands, side = self._bands()
+        bands, side = self._prepare()
         if getattr(X, "isscalar", True) or len(X) == 0:
             raise ValueError("X must be a SkyCoord of one or more positions in an array")
         unit = bands[0].unit
         out = np.empty((len(X), len(bands), side, side), np.float32)
         for j, band in enumerate(bands):
             values = to_float(band, unit, f"band {j} of the image", missing="keep")
+            wcs = _without_leftovers(band.wcs, values.shape, f"band {j} of the image")
             for i, coord in enumerate(X):
                 try:
-                    out[i, j] = Cutout2D(values, coord, side, band.wcs, mode="partial", fill_value=np.nan).data
+                    out[i, j] = Cutout2D(values, coord, side, wcs, mode="partial", fill_value=np.nan).data
                 except NoOverlapError as error:
                     where = coord.to_string("decimal")
                     raise ValueError(f"X[{i}] at {where} is outside band {j} of the image") from error
         return out if unit is None else out * unit
 
-    def _bands(self):
+    def _prepare(self):
         """The images of the bands, and the side in pixels."""
         image = self.image
         bands = list(image.values()) if isinstance(image, Mapping) else image if isinstance(image, list) else [image]
@@ -106,3 +87,16 @@ class CutoutExtractor(TransformerMixin, BaseEstimator):
         if size < 1:
             raise ValueError(f"size={self.size!r} is less than a pixel")
         return bands, int(size)
+
+
+def _without_leftovers(wcs, shape, name):
+    """The WCS without SIP coefficients that its CTYPE does not announce, which astropy would apply all the same."""
+    if wcs.sip is None or any(kind.endswith("-SIP") for kind in wcs.wcs.ctype):
+        return wcs
+    plain = wcs.deepcopy()
+    plain.sip = None
+    x, y = (axis.ravel() for axis in np.meshgrid([0, shape[1] - 1], [0, shape[0] - 1]))
+    shift = np.hypot(*(np.array(plain.world_to_pixel(wcs.pixel_to_world(x, y))) - [x, y])).max()
+    warnings.warn(f"the WCS of {name} has SIP distortion coefficients but its CTYPE has no -SIP; they are ignored. "
+                  f"They would move the corners by up to {shift:.1f} pixels", AstropyUserWarning, stacklevel=3)
+    return plain

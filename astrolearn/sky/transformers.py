@@ -7,7 +7,8 @@ import copy
 
 import numpy as np
 from astropy.nddata import CCDData, NDData, VarianceUncertainty
-from sklearn.base import BaseEstimator, TransformerMixin
+
+from astrolearn.core.transformers import StatelessTransformer
 
 from .energy import edge_groups, merge, merge_psf, parse_edges, power_law_weights
 from .io import as_map
@@ -18,26 +19,8 @@ from .skymap import SkyMap
 __all__ = ["EnergyRebinner", "RegionMask"]
 
 
-class _MapTransformer(TransformerMixin, BaseEstimator):
+class _MapTransformer(StatelessTransformer):
     """Apply ``_transform_one`` to one map or to each of a list."""
-
-    def fit(self, X, y=None):
-        """
-        Do nothing but check the parameters; there is nothing to learn.
-
-        Parameters
-        ----------
-        X : map or list of maps
-            Ignored.
-        y : object
-            Ignored.
-
-        Returns
-        -------
-        self
-        """
-        self._prepare()
-        return self
 
     def transform(self, X):
         """
@@ -56,12 +39,6 @@ class _MapTransformer(TransformerMixin, BaseEstimator):
         if isinstance(X, (list, tuple)):
             return [self._transform_one(as_map(skymap), prepared) for skymap in X]
         return self._transform_one(as_map(X), prepared)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.requires_fit = False
-        return tags
 
 
 class RegionMask(_MapTransformer):

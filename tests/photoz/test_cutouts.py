@@ -12,7 +12,7 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 from PIL import Image
 
-from astrolearn.photoz import fetch_sdss_cutouts
+from astrolearn.photoz import cutouts, fetch_sdss_cutouts
 
 COORD = SkyCoord([10.0, 150.0, 200.0], [1.0, 2.0, 3.0], unit="deg")
 
@@ -132,6 +132,37 @@ def frames(url, timeout):
 def located(coord):
     n = len(coord)
     return QTable({"coord": coord, "run": [756] * n, "rerun": [301] * n, "camcol": [2] * n, "field": [206] * n})
+
+
+def test_partly_black_images_are_marked(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 60, (64, 64, 3))
+    pixels[np.add.outer(np.arange(64), np.arange(64)) < 40] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "JPEG")
+    table = fetch_sdss_cutouts(COORD[:1], folder=tmp_path, download=Server(buffer.getvalue()))
+    assert table["problem"][0] == "partly black: at the edge of the survey"
+    assert table["image"].max() > 30
+    assert not table["ok"].any()
+
+
+def test_what_is_not_on_the_server_is_marked(tmp_path):
+    server = Server(jpg(), FileNotFoundError("404"), jpg())
+    table = fetch_sdss_cutouts(COORD, folder=tmp_path, download=server)
+    assert len(server.asked) == 3
+    np.testing.assert_array_equal(table["ok"], [True, False, True])
+    assert table["problem"][1] == "not on the server"
+    with pytest.raises(OSError, match="the server has none of the 3 images; the first would be https://skyserver"):
+        fetch_sdss_cutouts(COORD, folder=tmp_path / "other", download=Server(FileNotFoundError("404")))
+
+
+def test_answers_of_requests(monkeypatch):
+    requests = pytest.importorskip("requests")
+    for status, error in ((404, FileNotFoundError), (503, requests.HTTPError)):
+        answer = requests.Response()
+        answer.status_code = status
+        monkeypatch.setattr("requests.get", lambda url, timeout, answer=answer: answer)
+        with pytest.raises(error):
+            cutouts._requests("https://example.org", 1)
 
 
 def test_frames(tmp_path):

@@ -54,8 +54,10 @@ def test_files(tmp_path):
     images, kind = read_images([tmp_path / "a.fits"], unit=u.uJy)
     np.testing.assert_allclose(images, 1e-3)
     assert kind == (False, u.uJy)
+    fits.PrimaryHDU(np.ones((20, 20)), fits.Header({"BUNIT": "nanomaggies"})).writeto(tmp_path / "sdss.fits")
+    assert read_image_file(tmp_path / "sdss.fits").unit == u.nmgy
     fits.PrimaryHDU(np.ones((20, 20)), fits.Header({"BUNIT": "parrots"})).writeto(tmp_path / "odd.fits")
-    with pytest.raises(ValueError, match=r"odd\.fits: the unit BUNIT = 'parrots' is unknown"):
+    with pytest.raises(ValueError, match=r"odd\.fits: BUNIT has the unit 'parrots', which is not known"):
         read_image_file(tmp_path / "odd.fits")
     with pytest.raises(ValueError, match=r"empty\.fits has no image"):
         read_image_file(tmp_path / "empty.fits")

@@ -159,6 +159,14 @@ def test_densities(fitted):
         fitted.predict_pdf(table, z=[1, 2] * u.Mpc)
 
 
+def test_the_grid_is_fine_enough_beside_targets_far_away():
+    table, z = galaxies(300)
+    far = np.where(np.arange(300) < 3, 7.0, z)
+    result = make(max_epochs=8, random_state=0).fit(table, far).predict_pdf(table)
+    assert 301 < len(result.meta["z_grid"]) <= 3001
+    np.testing.assert_allclose(np.trapezoid(result["pdf"], result.meta["z_grid"], axis=1), 1, atol=0.02)
+
+
 def test_intervals_cover_what_they_say(fitted):
     table, z = galaxies(3000, seed=3)
     for coverage in (0.5, 0.68, 0.9):

@@ -72,6 +72,14 @@ def test_sampling_is_seeded_and_of_the_whole_survey():
     assert parts < 0.6 * _PARTS
 
 
+def test_a_query_does_not_ask_for_half_the_survey():
+    server = SkyServer()
+    assert len(fetch_sdss_galaxies(10**6, query=server)) == 3998
+    for sql in server.asked:
+        assert len(re.search(r"IN \((.+)\)", sql)[1].split(",")) <= 250
+        assert len(sql) < 3000
+
+
 def test_selections():
     server = SkyServer()
     fetch_sdss_galaxies(5, query=server)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData
-from astropy.wcs import WCS
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS, Sip
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
@@ -44,6 +45,21 @@ def test_bands_masks_and_edges():
     assert np.isnan(cutouts[0]).sum() == 1
     assert np.isnan(cutouts[1]).sum() == 20
     assert np.isnan(cutouts[0, 0, 2, 2])
+
+
+def test_distortions_that_are_leftovers():
+    one, announced = image(), image()
+    coord = one.wcs.pixel_to_world([110], [50])
+    for each in (one, announced):
+        a = np.zeros((3, 3))
+        a[2, 0] = 2e-3  # 2e-3 (110 - 59.5)^2: 5 pixels
+        each.wcs.sip = Sip(a, np.zeros((3, 3)), None, None, each.wcs.wcs.crpix)
+    announced.wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+    with pytest.warns(AstropyUserWarning, match=r"no -SIP; they are ignored.* up to 7\.[01] pixels"):
+        cutout = CutoutExtractor(one, size=3).transform(coord)
+    assert cutout[0, 0, 1, 1].value == one.data[50, 110]
+    moved = CutoutExtractor(announced, size=3).transform(coord)
+    assert moved[0, 0, 1, 1].value == one.data[50, 106]
 
 
 def test_in_a_pipeline():
