@@ -17,6 +17,8 @@ from scipy.special import log_softmax, ndtr, ndtri
 from torch import nn
 from torch.nn.functional import softplus
 
+from astrolearn.photoz.splits import ALL
+
 __all__ = ["MIN_SIGMA", "Mixture", "MixtureLoss"]
 
 MIN_SIGMA = 0.01  # of the targets' spread: a narrower peak is a galaxy learned by heart
@@ -32,21 +34,31 @@ class MixtureLoss(nn.Module):
     ----------
     bounds : tuple of float
         Of the targets, as the networks see them.
+    held_by : sequence of int, (n_networks,)
+        The fold that each network holds out.
     """
 
-    def __init__(self, bounds):
+    def __init__(self, bounds, held_by):
         super().__init__()
         self.low, self.high = bounds
+        self.register_buffer("code", torch.as_tensor(held_by) + 1)
 
     def forward(self, output, target):
-        """Loss of output (n, n_networks, 3 * n_components) for targets (n,)."""
+        """
+        Loss of output (n, n_networks, 3 * n_components) for targets (n, 2), with a code in the second column.
+
+        The code says which networks count, see `astrolearn.photoz.splits`.
+        """
+        target, code = target.unbind(1)
+        code = code[:, None]
+        counts = (code == ALL) | ((code > 0) & (code != self.code)) | (code == -self.code)
         logit, mean, raw = output.unflatten(-1, (3, -1)).unbind(-2)
         sigma = softplus(raw) + MIN_SIGMA
         z = (target[:, None, None] - mean) / sigma
         inside = torch.special.ndtr((self.high - mean) / sigma) - torch.special.ndtr((self.low - mean) / sigma)
         log_normal = -0.5 * z**2 - torch.log(sigma) - 0.5 * math.log(2 * math.pi)
         log_density = torch.log_softmax(logit, -1) + log_normal - torch.log(inside.clamp(min=_LOWEST_MASS))
-        return -torch.logsumexp(log_density, -1).mean(0).sum()
+        return -(torch.logsumexp(log_density, -1) * counts).mean(0).sum()
 
 
 class Mixture:

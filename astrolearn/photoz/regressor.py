@@ -6,6 +6,7 @@ from numbers import Integral, Real
 
 import astropy.units as u
 import numpy as np
+import torch
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -28,7 +29,7 @@ from astrolearn.photoz.mixture import MIN_SIGMA, Mixture, MixtureLoss
 from astrolearn.photoz.networks import ImageNetwork, Menko2024Network, TableNetwork, views
 from astrolearn.photoz.novelty import describe_known, is_novel
 from astrolearn.photoz.photometry import as_table, describe_table, read_table
-from astrolearn.photoz.splits import hold_out
+from astrolearn.photoz.splits import assign_folds, held_by, held_out, seen
 from astrolearn.photoz.targets import read_targets, refuse_target, unit_of
 
 __all__ = ["PhotoZRegressor"]
@@ -36,6 +37,7 @@ __all__ = ["PhotoZRegressor"]
 _MARGIN = 0.05  # of the range of the training targets, beyond which no prediction goes
 _MASKED = 0.1  # of the training rows are seen a second time with some values taken out
 _SMALLEST_PUBLISHED = 32  # pixels: two by two are left in its last block
+_HELD_AT_ONCE = 256  # held-out galaxies in one batch
 _AT_ONCE = 1000  # galaxies whose draws are in memory
 _GRID, _FINEST_GRID = 301, 3001  # values at which densities are given by default: steps of 2 % of the targets' spread
 
@@ -65,8 +67,9 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         In the ensemble on tables.
     n_components : int, optional
         Normal distributions that each network gives.
-    validation_fraction : float, optional
-        Of the training data, held out. Default: 0.15.
+    n_folds : int, optional
+        Parts of the training data, each of which some of the networks do not learn from; so they tell when to stop, and
+        how wide intervals must be. What learns from images does not see the first part. Default: 5.
     odds_width : float, optional
         Half width, in units of 1 + z, of the interval around the mode whose probability is called odds (Benítez 2000).
         Default: 0.06.
@@ -108,13 +111,13 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         "image_size": [None, Interval(Integral, 16, None, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_folds": [Interval(Integral, 2, None, closed="left")],
         "odds_width": [Interval(Real, 0, None, closed="neither")],
     }
     _tabular = True
     _fitted_names = (
-        "bounds_", "unit_", "centre_", "scale_", "spread_", "conformity_", "n_features_in_", "feature_names_in_",
-        "table_format_", "features_", "image_format_", "photometry_", "known_",
+        "bounds_", "unit_", "centre_", "scale_", "spread_", "conformity_", "n_folds_", "n_features_in_",
+        "feature_names_in_", "table_format_", "features_", "image_format_", "photometry_", "known_",
     )  # fmt: skip
 
     def __init__(
@@ -126,7 +129,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         image_size=64,
         n_networks=10,
         n_components=5,
-        validation_fraction=0.15,
+        n_folds=5,
         odds_width=0.06,
         device="auto",
         batch_size=32,
@@ -151,7 +154,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         self.image_size = image_size
         self.n_networks = n_networks
         self.n_components = n_components
-        self.validation_fraction = validation_fraction
+        self.n_folds = n_folds
         self.odds_width = odds_width
 
     def __sklearn_tags__(self):
@@ -199,21 +202,14 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         if self.table_format_ is not None:
             refuse_target(galaxies.values, self.table_format_["names"], y)
         rng = make_rng(self.random_state)
-        held_out = hold_out(galaxies, groups, self.validation_fraction, rng)
-        training, validation = galaxies.take(~held_out), galaxies.take(held_out)
+        fold = assign_folds(galaxies, groups, self.n_folds, rng)
+        self.n_folds_ = int(fold.max()) + 1
         if galaxies.images is not None:
-            self.image_format_ = describe_images(training.images, galaxies.image_kind, self.image_size)
-            self._prepare_images(training)
-            self._prepare_images(validation)
-        self._describe(training, y[~held_out])
-        target, held_target = (((part - self.centre_) / self.scale_).astype(np.float32)
-                               for part in (y[~held_out], y[held_out]))
-        if getattr(self, "n_features_in_", 0) > 1:
-            again = rng.permutation(len(training))[: int(_MASKED * len(training))]
-            training = training.joined(training.seen_again(again, rng))
-            target = np.append(target, target[again])
-        self._train(self._network_inputs(training), target, self._network_inputs(validation), held_target, rng)
-        self._calibrate(validation, y[held_out])
+            self.image_format_ = describe_images(galaxies.images, galaxies.image_kind, self.image_size)
+            self._prepare_images(galaxies)
+        self._describe(galaxies, y)
+        self._train(galaxies, y, fold, rng)
+        self._calibrate(galaxies, y, fold)
         return self
 
     def predict(self, X):
@@ -501,26 +497,47 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         photometry = TableFeatures(self.photometry_).transform(galaxies.photometry, complete)
         return inputs | {"photometry": photometry, "images": galaxies.images}
 
-    def _train(self, inputs, target, held_inputs, held_target, rng):
+    def _train(self, galaxies, y, fold, rng):
         """
         Train the network; with images, first what it has of a table, and then the correction to that.
 
         So what is in the table is not lost in the search for more, and where the images hold no more, as the held-out
-        galaxies tell, nothing is corrected.
+        galaxies tell, nothing is corrected. The correction is learned to what networks say of galaxies that they have
+        not seen: of the others they know too much.
         """
-        first = {"images"} if self._is_published else {"table"}
-        self._validation = Dataset({name: held_inputs[name] for name in first}, held_target)
-        self._fit_net({name: inputs[name] for name in first}, target, rng)
-        del self._validation
-        if first == inputs.keys():
+        target = ((y - self.centre_) / self.scale_).astype(np.float32)
+        n = len(galaxies)
+        if getattr(self, "n_features_in_", 0) > 1:
+            again = rng.permutation(n)[: int(_MASKED * n)]
+            galaxies = galaxies.joined(galaxies.seen_again(again, rng))
+            target, fold = np.append(target, target[again]), np.append(fold, fold[again])
+        inputs, first, original = self._network_inputs(galaxies), fold == 0, np.arange(len(fold)) < n
+        if self._is_published:
+            self._fit_net(_rows(inputs, ~first), target[~first], rng, _rows(inputs, first), target[first])
             return
-        net, uncorrected = self.net_, self.net_.history[:, "valid_loss"]
+        # a second column says which networks have not seen the row
+        known = np.column_stack([target, seen(fold)]).astype(np.float32)
+        new = np.column_stack([target, held_out(fold, self.n_networks)]).astype(np.float32)
+        table, held = {"table": inputs["table"]}, original & (new[:, 1] < 0)
+        self._fit_net(table, known, rng, _rows(table, held), new[held])
+        if "images" not in inputs:
+            return
+        held = original & first
+        net, n_epochs, images = self.net_, len(self.net_.history), _rows(inputs, held)
+        said = torch.tensor(self._forward({"table": images["table"]}), device=net.device)
+        uncorrected = net.criterion_(said, torch.tensor(new[held], device=net.device)).item()
         net.module_.table_network.requires_grad_(False)
-        net.set_params(mixed_precision=True, train_split=predefined_split(Dataset(held_inputs, held_target)))
+        net.set_params(mixed_precision=True, train_split=predefined_split(Dataset(images, new[held])))
         with seeded_torch(rng, resolve_device(self.device)):
-            net.partial_fit(inputs, target)
-        if min(net.history[len(uncorrected) :, "valid_loss"]) >= min(uncorrected):
+            net.partial_fit(_rows(inputs, ~first), new[~first])
+        if min(net.history[n_epochs:, "valid_loss"]) >= uncorrected:
             net.module_.correct_nothing()
+
+    def _fit_net(self, inputs, targets, rng, held_inputs, held_targets):
+        """Train a new network, and keep it as it was when it said most of what is held out."""
+        self._validation = Dataset(held_inputs, held_targets)
+        super()._fit_net(inputs, targets, rng)
+        del self._validation
 
     def _network(self):
         if self._is_published:
@@ -532,7 +549,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         return partial(ImageNetwork, n_features, n_photometry, n_channels, self.n_networks, self.n_components)
 
     def _net_options(self):
-        options = {"callbacks": []}
+        options = {"callbacks": [], "iterator_valid__batch_size": _HELD_AT_ONCE}
         if hasattr(self, "_validation"):
             options["train_split"] = predefined_split(self._validation)
             options["callbacks"] = [EarlyStopping(patience=max(self.max_epochs // 3, 5), load_best=True, sink=_silent)]
@@ -543,7 +560,8 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
             return options | {"criterion": _PointLoss, "optimizer__param_groups": l2}
         bounds = tuple((bound - self.centre_) / self.scale_ for bound in self.bounds_)
         options["callbacks"].append(OneCycle())
-        return options | {"criterion": MixtureLoss, "criterion__bounds": bounds}
+        folds = held_by(self.n_networks, self.n_folds_)
+        return options | {"criterion": MixtureLoss, "criterion__bounds": bounds, "criterion__held_by": folds}
 
     # what comes out of the networks
 
@@ -569,13 +587,21 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         centre = self.centre_ + self.scale_ * outputs[:, None].astype(np.float64)
         return Mixture(np.ones_like(centre), centre, np.full_like(centre, self.spread_), self.bounds_)
 
-    def _calibrate(self, validation, y):
-        """Width of the residuals and how far out in their densities the held-out targets lie."""
-        outputs = self._outputs(validation)
-        if self._is_published:
-            residual = y - self.centre_ - self.scale_ * outputs
-            self.spread_ = max(float(1.4826 * np.median(np.abs(residual))), 1e-3 * self.scale_)
-        self.conformity_ = np.sort(2 * np.abs(self._density(outputs).cdf(y) - 0.5))
+    def _calibrate(self, galaxies, y, fold):
+        """Width of the residuals, and how far out in the densities of networks that have not seen them targets lie."""
+        n_folds = 1 if galaxies.images is not None else min(self.n_folds_, self.n_networks)
+        conformity = []
+        for k in range(n_folds):
+            rows = fold == k
+            outputs, own = self._outputs(galaxies.take(rows)), y[rows]
+            if self._is_published:
+                residual = own - self.centre_ - self.scale_ * outputs
+                self.spread_ = max(float(1.4826 * np.median(np.abs(residual))), 1e-3 * self.scale_)
+            else:
+                n_views = outputs.shape[1] // self.n_networks
+                outputs = outputs[:, np.tile(held_by(self.n_networks, self.n_folds_) == k, n_views)]
+            conformity.append(2 * np.abs(self._density(outputs).cdf(own) - 0.5))
+        self.conformity_ = np.sort(np.concatenate(conformity))
 
     def _conformal(self, coverage):
         """Central probability of the densities that holds so many of galaxies like the held-out ones."""
@@ -594,6 +620,10 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         if not (np.diff(grid) > 0).all():
             raise ValueError("z must increase")
         return grid
+
+
+def _rows(inputs, rows):
+    return {name: values[rows] for name, values in inputs.items()}
 
 
 class _PointLoss(nn.MSELoss):

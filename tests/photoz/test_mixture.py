@@ -63,7 +63,8 @@ def test_loss_is_minus_the_logarithm_of_the_density():
     output = rng.normal(size=(4, 3, 9))
     bounds = (-2.0, 4.0)
     target = np.array([-1.0, 0.0, 1.5, 3.9])
-    loss = MixtureLoss(bounds)(torch.tensor(output), torch.tensor(target))
+    every = torch.tensor(np.column_stack([target, np.zeros(4)]))
+    loss = MixtureLoss(bounds, [0, 1, 0])(torch.tensor(output), every)
     expected = 0.0
     for k in range(3):
         one = Mixture.from_network(output[:, k : k + 1], 0.0, 1.0, bounds)
