@@ -49,6 +49,10 @@ class MixtureLoss(nn.Module):
 
         The code says which networks count, see `astrolearn.photoz.splits`.
         """
+        return self.of_rows(output, target).mean()
+
+    def of_rows(self, output, target):
+        """Loss (n,) of each row."""
         target, code = target.unbind(1)
         code = code[:, None]
         counts = (code == ALL) | ((code > 0) & (code != self.code)) | (code == -self.code)
@@ -58,7 +62,7 @@ class MixtureLoss(nn.Module):
         inside = torch.special.ndtr((self.high - mean) / sigma) - torch.special.ndtr((self.low - mean) / sigma)
         log_normal = -0.5 * z**2 - torch.log(sigma) - 0.5 * math.log(2 * math.pi)
         log_density = torch.log_softmax(logit, -1) + log_normal - torch.log(inside.clamp(min=_LOWEST_MASS))
-        return -(torch.logsumexp(log_density, -1) * counts).mean(0).sum()
+        return -(torch.logsumexp(log_density, -1) * counts).sum(1)
 
 
 class Mixture:

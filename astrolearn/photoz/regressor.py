@@ -47,8 +47,9 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
     Gives each galaxy the probability density of its redshift.
 
     Densities are mixtures of normal distributions cut at bounds that come from the training targets: no redshift is
-    negative or runs away. A part of the training data is held out to stop the training at its best epoch and to make
-    the intervals of `predict_interval` cover what they say. Any other scalar target works too.
+    negative or runs away. Each part of the training data is held out of some of the networks, to stop the training at
+    its best epoch and to make the intervals of `predict_interval` cover what they say. Any other scalar target works
+    too.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
     unit_ : str or None
         Unit of the training targets.
     conformity_ : `numpy.ndarray`
-        Of the held-out data, increasing: how far from the median each lies, as twice its quantile's distance from 0.5.
+        Of held-out data, increasing: how far from the median each lies, as twice its quantile's distance from 0.5.
     n_features_in_ : int
         Columns of the table, if there is one.
     feature_names_in_ : `numpy.ndarray` of str
@@ -501,9 +502,9 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         """
         Train the network; with images, first what it has of a table, and then the correction to that.
 
-        So what is in the table is not lost in the search for more, and where the images hold no more, as the held-out
-        galaxies tell, nothing is corrected. The correction is learned to what networks say of galaxies that they have
-        not seen: of the others they know too much.
+        So what is in the table is not lost in the search for more, and where the images hold no more, nothing is
+        corrected: the held-out galaxies must be better for it by more than the error of their mean. The correction is
+        learned to what networks say of galaxies that they have not seen: of the others they know too much.
         """
         target = ((y - self.centre_) / self.scale_).astype(np.float32)
         n = len(galaxies)
@@ -523,15 +524,20 @@ class PhotoZRegressor(RegressorMixin, NetworkEstimator):
         if "images" not in inputs:
             return
         held = original & first
-        net, n_epochs, images = self.net_, len(self.net_.history), _rows(inputs, held)
-        said = torch.tensor(self._forward({"table": images["table"]}), device=net.device)
-        uncorrected = net.criterion_(said, torch.tensor(new[held], device=net.device)).item()
+        net, images = self.net_, _rows(inputs, held)
+        uncorrected = self._losses({"table": images["table"]}, new[held])
         net.module_.table_network.requires_grad_(False)
         net.set_params(mixed_precision=True, train_split=predefined_split(Dataset(images, new[held])))
         with seeded_torch(rng, resolve_device(self.device)):
             net.partial_fit(_rows(inputs, ~first), new[~first])
-        if min(net.history[n_epochs:, "valid_loss"]) >= uncorrected:
+        gain = uncorrected - self._losses(images, new[held])
+        if gain.mean() <= gain.std() / np.sqrt(len(gain)):
             net.module_.correct_nothing()
+
+    def _losses(self, inputs, targets):
+        """Loss (n,) of each row."""
+        outputs, targets = (torch.tensor(part, device=self.net_.device) for part in (self._forward(inputs), targets))
+        return self.net_.criterion_.of_rows(outputs, targets).cpu().numpy()
 
     def _fit_net(self, inputs, targets, rng, held_inputs, held_targets):
         """Train a new network, and keep it as it was when it said most of what is held out."""

@@ -15,6 +15,13 @@ __all__ = ["OURS", "colours_25k", "lsst", "main_galaxy_sample"]
 
 OURS = "PhotoZRegressor"
 _SEEDS = range(5)
+_FIRST_LOOK = (
+    "The test galaxies were looked at twice. The first regressor (same seed) held one part of its training galaxies out "
+    "of all networks; here it had a sigma_MAD of 0.01165, a bias of -0.00105, 0.72 % beyond 0.05, a CRPS of 0.00823, a KS "
+    "of 0.031, and 63.6 % of the galaxies in its intervals. That few galaxies calibrated the intervals had been the worry "
+    "before the look. Since then each network has a part of its own that it does not see, and all galaxies calibrate; "
+    "this was judged by cross-validation within the training galaxies alone (sigma_MAD 0.0132 where it was 0.0134)."
+)
 
 
 def main_galaxy_sample(context):
@@ -35,6 +42,7 @@ def main_galaxy_sample(context):
         f"Trained with other seeds ({len(widths)} of them), {OURS} has a sigma_MAD of {np.mean(widths):.5f} on "
         f"average, {min(widths):.5f} to {max(widths):.5f}."
     )
+    report.text(_FIRST_LOOK)
     report.figure("photoz-sdss", plot_redshifts(true, densities["z_median"]),
                   "Photometric against spectroscopic redshifts of the test galaxies.")
     report.figure("photoz-sdss-pit", plot_pit(true, densities),
