@@ -38,7 +38,7 @@ def plot_redshifts(z_true, z_predicted, *, threshold=0.05, figure=None):
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.ax.yaxis.set_minor_formatter("")
     upper.plot(line, line, color="0.2", lw=1)
-    lower.hexbin(true, error, gridsize=(70, 25), bins="log", mincnt=1, cmap="viridis", linewidths=0.1)
+    lower.hexbin(true, error, gridsize=(70, 12), bins="log", mincnt=1, cmap="viridis", linewidths=0.1)
     lower.axhline(0, color="0.2", lw=1)
     for sign in (-1, 1):
         upper.plot(line, line + sign * threshold * (1 + line), color="#D55E00", ls="--", lw=1)
