@@ -10,6 +10,7 @@ import bz2
 import hashlib
 import io
 import time
+import warnings
 from pathlib import Path
 
 import astropy.units as u
@@ -17,6 +18,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D, NoOverlapError
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from scipy.ndimage import maximum_filter
 
@@ -32,10 +34,12 @@ _JPG = (
     "?ra={ra:.6f}&dec={dec:.6f}&scale={scale:.4f}&width={size}&height={size}"
 )
 _FRAME = (
-    "https://data.sdss.org/sas/dr{release}/eboss/photoObj/frames/{rerun}/{run}/{camcol}/"
+    "https://data.sdss.org/sas/dr{release}/{survey}/photoObj/frames/{rerun}/{run}/{camcol}/"
     "frame-{band}-{run:06d}-{camcol}-{field:04d}.fits.bz2"
 )
 _PIXEL = 0.396  # arcsec, of the survey's cameras
+# folder of the frames, from a data release on
+_SURVEYS = {18: "prior-surveys/sdss4-dr17-eboss", 13: "eboss", 0: "boss"}
 _SIZES = (64, 2048)  # of the JPG service
 _FLAT = 3  # of 255: even an empty sky has more noise between the darkest and the brightest hundredth
 # Pixels around which nine by nine are black. In 400 pictures within the survey their share is 1.4 % at most.
@@ -61,7 +65,8 @@ def fetch_sdss_cutouts(
         Size of a pixel; plain numbers are arcsec. Default: 0.396 arcsec, that of the cameras, which FITS images have.
     kind : {"jpg", "fits"}, optional
         ``"jpg"`` (default): the colour pictures of the cutout service, from the bands g, r and i. ``"fits"``: the bands
-        in nanomaggies, cut out of whole frames, of about 3 MB each; they are aligned to the nearest pixel.
+        in nanomaggies, cut out of whole frames, of about 3 MB each, which are fetched once for all galaxies on them;
+        the bands are aligned to the nearest pixel.
     folder : path-like
         Where images are kept, and looked for before they are asked for. It is made if there is none.
     bands : sequence of str, optional
@@ -107,33 +112,19 @@ def fetch_sdss_cutouts(
         raise ValueError(f"kind={kind!r} is not 'jpg' or 'fits'")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    fetch = _Fetcher(folder, download or _requests, wait, timeout, retries)
+    fetch = _Fetcher(folder, download or _requests, wait, timeout, retries, verbose)
     if kind == "jpg":
         empty = np.zeros((size, size, 3), np.uint8)
-        jobs = [
-            (_JPG.format(release=data_release, ra=one.ra.deg, dec=one.dec.deg, scale=pixel, size=size), size)
-            for one in coord.icrs
-        ]
-        read = fetch.jpg
+        urls = [_JPG.format(release=data_release, ra=one.ra.deg, dec=one.dec.deg, scale=pixel, size=size)
+                for one in coord.icrs]
+        images, problems = fetch.pictures(urls, size)
     else:
         empty = np.full((len(bands), size, size), np.nan, np.float32)
-        where = [_column(table, name) for name in ("run", "rerun", "camcol", "field")]
-        jobs = [
-            ([_FRAME.format(release=data_release, run=int(run), rerun=int(rerun), camcol=int(camcol), field=int(number),
-                            band=band) for band in bands], one, size)
-            for one, run, rerun, camcol, number in zip(coord.icrs, *where, strict=True)
-        ]  # fmt: skip
-        read = fetch.frames
-    images, problems = [], []
-    for job in progress(jobs, "fetching images", total=len(jobs), verbose=verbose):
-        try:
-            image, problem = read(*job)
-        except FileNotFoundError:
-            image, problem = None, _ABSENT
-        images.append(empty if image is None else image)
-        problems.append(problem)
+        urls = _frame_urls(table, bands, data_release)
+        images, problems = fetch.frames(urls, coord.icrs, size)
     if set(problems) == {_ABSENT}:
-        raise OSError(f"the server has none of the {len(jobs)} images; the first would be {np.ravel(jobs[0][0])[0]}")
+        raise OSError(f"the server has none of the {len(coord)} images; the first would be {np.ravel(urls[0])[0]}")
+    images = [empty if image is None else image for image in images]
     columns = {
         "coord": coord, "image": np.stack(images) * (u.nmgy if kind == "fits" else 1),
         "ok": np.array([not problem for problem in problems]), "problem": problems,
@@ -141,16 +132,37 @@ def fetch_sdss_cutouts(
     return SampleTable(columns, meta={"scale": pixel * u.arcsec, "kind": kind, "data_release": data_release})
 
 
+def _frame_urls(table, bands, data_release):
+    """A list for each galaxy, of the frames in all bands."""
+    survey = next(survey for first, survey in _SURVEYS.items() if data_release >= first)
+    where = [_column(table, name) for name in ("run", "rerun", "camcol", "field")]
+    return [
+        [_FRAME.format(release=data_release, survey=survey, run=int(run), rerun=int(rerun), camcol=int(camcol),
+                       field=int(number), band=band) for band in bands]
+        for run, rerun, camcol, number in zip(*where, strict=True)
+    ]  # fmt: skip
+
+
 class _Fetcher:
-    """Bytes from the folder, or else from the server."""
+    """Images from the folder, or else from the server."""
 
-    def __init__(self, folder, download, wait, timeout, retries):
+    def __init__(self, folder, download, wait, timeout, retries, verbose):
         self.folder, self.download, self.wait, self.timeout, self.retries = folder, download, wait, timeout, retries
+        self.verbose = verbose
 
-    def jpg(self, url, size):
-        path = self.folder / f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.jpg"
-        content = self._content(url, path, lambda content: _decode(content, size))
-        image = _decode(content, size)
+    def pictures(self, urls, size):
+        """Images, or None, and what is wrong with each."""
+        found = []
+        for url in progress(urls, "fetching images", total=len(urls), verbose=self.verbose):
+            try:
+                found.append(self._picture(url, size))
+            except FileNotFoundError:
+                found.append((None, _ABSENT))
+        return zip(*found, strict=True)
+
+    def _picture(self, url, size):
+        path = self._path(url, ".jpg")
+        image = _decode(self._content(url, path, lambda content: _decode(content, size)), size)
         low, high = np.quantile(image, (0.01, 0.99))
         if high - low < _FLAT:
             return None, "blank: outside the survey"
@@ -158,36 +170,44 @@ class _Fetcher:
         return image, "partly black: at the edge of the survey" if black > _BLACK_SHARE else ""
 
     def frames(self, urls, coord, size):
-        name = hashlib.sha256(f"{urls} {coord.ra.deg:.6f} {coord.dec.deg:.6f} {size}".encode()).hexdigest()[:24]
-        path = self.folder / f"{name}.fits"
-        if path.is_file():
-            image = fits.getdata(path)
-        else:
-            image = np.stack([self._cut(url, coord, size) for url in urls])
-            hdu = fits.PrimaryHDU(image)
-            hdu.header["BUNIT"] = "nmgy"
-            atomic_write(hdu.writeto, path)
-        image = image.astype(np.float32)
-        if np.isnan(image).all():
-            return None, "outside the frame"
-        return image, "cut by the edge of the frame" if np.isnan(image).any() else ""
+        """
+        Images, or None, and what is wrong with each.
 
-    def _cut(self, url, coord, size):
-        """The middle of one frame, which is as large as a thousand cutouts and not kept; NaN outside of it."""
-
-        def read():
-            content = self._request(url)
+        Every frame is fetched once, and all galaxies on it are cut out of it.
+        """
+        paths = [[self._path(f"{url} {one.ra.deg:.6f} {one.dec.deg:.6f} {size}", ".fits") for url in own]
+                 for own, one in zip(urls, coord, strict=True)]
+        needed = {}
+        for i, (own, kept) in enumerate(zip(urls, paths, strict=True)):
+            for url, path in zip(own, kept, strict=True):
+                if _read_cutout(path) is None:
+                    needed.setdefault(url, []).append((i, path))
+        absent = set()
+        for url, cutouts in progress(needed.items(), "fetching frames", total=len(needed), verbose=self.verbose):
             try:
-                with fits.open(io.BytesIO(bz2.decompress(content))) as hdus:
-                    return np.array(hdus[0].data, dtype=np.float32), WCS(hdus[0].header)
-            except (OSError, EOFError, ValueError, TypeError) as error:
-                raise OSError(f"{url} is not a whole FITS file ({error})") from error
+                data, wcs = retried(lambda url=url: self._frame(url), self.retries, "SDSS")
+            except FileNotFoundError:
+                absent.update(i for i, _ in cutouts)
+                continue
+            for i, path in cutouts:
+                hdu = fits.PrimaryHDU(_cut(data, wcs, coord[i], size))
+                hdu.header["BUNIT"] = "nmgy"
+                atomic_write(hdu.writeto, path, overwrite=True)
+        found = [(None, _ABSENT) if i in absent else _judged(np.stack([_read_cutout(path) for path in kept]))
+                 for i, kept in enumerate(paths)]
+        return zip(*found, strict=True)
 
-        data, wcs = retried(read, self.retries, "SDSS")
+    def _frame(self, url):
+        """A whole frame, which is as large as a thousand cutouts and not kept, and its WCS."""
+        content = self._request(url)
         try:
-            return Cutout2D(data, coord, size, wcs, mode="partial", fill_value=np.nan).data
-        except NoOverlapError:
-            return np.full((size, size), np.nan, np.float32)
+            with fits.open(io.BytesIO(bz2.decompress(content))) as hdus:
+                return np.array(hdus[0].data, dtype=np.float32), WCS(hdus[0].header)
+        except (OSError, EOFError, ValueError, TypeError) as error:
+            raise OSError(f"{url} is not a whole FITS file ({error})") from error
+
+    def _path(self, what, suffix):
+        return self.folder / f"{hashlib.sha256(what.encode()).hexdigest()[:24]}{suffix}"
 
     def _content(self, url, path, check):
         if path.is_file():
@@ -210,6 +230,31 @@ class _Fetcher:
     def _request(self, url):
         time.sleep(self.wait)
         return self.download(url, self.timeout)
+
+
+def _cut(data, wcs, coord, size):
+    """The pixels around a position; NaN outside of the frame."""
+    try:
+        return Cutout2D(data, coord, size, wcs, mode="partial", fill_value=np.nan).data
+    except NoOverlapError:
+        return np.full((size, size), np.nan, np.float32)
+
+
+def _read_cutout(path):
+    """An image that was kept, or None if there is none, or a damaged one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyUserWarning)  # truncated: no data, and so cut again
+            return fits.getdata(io.BytesIO(path.read_bytes())).astype(np.float32)
+    except (OSError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _judged(image):
+    """The image, or None, and what is wrong with it."""
+    if np.isnan(image).all():
+        return None, "outside the frame"
+    return image, "cut by the edge of the frame" if np.isnan(image).any() else ""
 
 
 def _decode(content, size):

@@ -56,7 +56,8 @@ def check_duplicates(X, y=None, groups=None, *, ids=None, coord=None, radius="2 
     Parameters
     ----------
     X : table, images or both
-        As for `PhotoZRegressor.fit`: rows that are equal in all columns, or in all pixels, are the same object.
+        As for `PhotoZRegressor.fit`: rows that are equal in all columns (but identifiers, positions and integers that
+        only count the rows), or in all pixels, are the same object.
     y : array-like, (n,), optional
         Targets. One that repeats is no proof; if most of them do, the rows are copies.
     groups : array-like, (n,), optional
@@ -65,7 +66,8 @@ def check_duplicates(X, y=None, groups=None, *, ids=None, coord=None, radius="2 
     ids : array-like, (n,), optional
         Identifiers. Default: the columns ``objID`` and ``specObjID`` of a table, if it has them.
     coord : `~astropy.coordinates.SkyCoord`, (n,), optional
-        Positions. Default: the column ``coord`` of a table, if it has one.
+        Positions. Default: the column ``coord`` of a table, or its ``ra`` and ``dec`` (ICRS; deg without a unit), if it
+        has them.
     radius : `~astropy.units.Quantity`, str or float, optional
         Positions that are closer are one object; plain numbers are arcsec. Default: 2 arcsec.
     test : array-like of bool, (n,), optional
@@ -114,16 +116,17 @@ def _keys(X, y, ids, coord):
     if named_table is not None:
         table = named_table
         named = {name.lower(): name for name in table.colnames}
-        for name in ("objid", "specobjid"):
-            if ids is None and name in named:
-                keys[named[name]] = _identifiers(table[named[name]])
+        names = [named[name] for name in ("objid", "specobjid") if name in named]
+        if ids is None:
+            keys |= {name: _identifiers(table[name]) for name in names}
+        places = [named[name] for name in ("ra", "dec") if name in named]
         if coord is None and "coord" in named and isinstance(table[named["coord"]], SkyCoord):
             coord = table[named["coord"]]
-        numbers = [name for name in table.colnames if np.asarray(getattr(table[name], "value", table[name])).dtype.kind
-                   in "fiu" and not isinstance(table[name], SkyCoord)]
-        if numbers:
-            columns = [np.ma.filled(np.ma.asarray(getattr(table[name], "value", table[name]), float), np.nan)
-                       for name in numbers]
+        elif coord is None and len(places) == 2:
+            coord = SkyCoord(*(u.Quantity(table[name], u.deg) for name in places))
+        columns = [np.ma.filled(np.ma.asarray(getattr(table[name], "value", table[name]), float), np.nan)
+                   for name in table.colnames if name not in (*names, *places) and _describes(table[name])]
+        if columns:
             keys["equal rows"] = fingerprints(np.hstack([column.reshape(len(table), -1) for column in columns]))
     elif table is not None:
         keys["equal rows"] = fingerprints(np.asarray(table, dtype=float))
@@ -144,16 +147,28 @@ def _keys(X, y, ids, coord):
     return keys
 
 
+def _describes(column):
+    """Whether a column says what an object is like: numbers, but none that only count the rows."""
+    values = np.asarray(getattr(column, "value", column))
+    if isinstance(column, SkyCoord) or values.dtype.kind not in "fiu":
+        return False
+    return values.dtype.kind == "f" or len(np.unique(values)) < len(values)
+
+
 def _by_chance(target):
-    """Share of targets that repeat because they are rounded: of as many galaxies, spread like these."""
-    target = np.sort(np.asarray(target, dtype=float))
-    steps = np.diff(np.unique(target))
-    if not steps.size:
+    """
+    Share of targets that repeat because they are rounded.
+
+    A galaxy shares its value with another if that is taken, and the values that are taken are so many of all there are
+    nearby. Distinct values are counted, so copies of galaxies do not count as galaxies.
+    """
+    target = np.asarray(target, dtype=float)
+    distinct = np.unique(target)
+    if len(distinct) < 2:
         return 0.0
-    cell = steps.min()
-    near = np.searchsorted(target, target + (_CELLS + 0.5) * cell) - np.searchsorted(
-        target, target - (_CELLS + 0.5) * cell)
-    return float(np.mean(1 - np.exp(-(near - 1) / (2 * _CELLS + 1))))
+    reach = (_CELLS + 0.5) * np.diff(distinct).min()
+    near = np.searchsorted(distinct, target + reach) - np.searchsorted(distinct, target - reach)
+    return float(np.mean(near) / (2 * _CELLS + 1))
 
 
 def _identifiers(column):

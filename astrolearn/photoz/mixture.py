@@ -54,15 +54,18 @@ class MixtureLoss(nn.Module):
     def of_rows(self, output, target):
         """Loss (n,) of each row."""
         target, code = target.unbind(1)
-        code = code[:, None]
-        counts = (code == ALL) | ((code > 0) & (code != self.code)) | (code == -self.code)
         logit, mean, raw = output.unflatten(-1, (3, -1)).unbind(-2)
         sigma = softplus(raw) + MIN_SIGMA
         z = (target[:, None, None] - mean) / sigma
         inside = torch.special.ndtr((self.high - mean) / sigma) - torch.special.ndtr((self.low - mean) / sigma)
         log_normal = -0.5 * z**2 - torch.log(sigma) - 0.5 * math.log(2 * math.pi)
         log_density = torch.log_softmax(logit, -1) + log_normal - torch.log(inside.clamp(min=_LOWEST_MASS))
-        return -(torch.logsumexp(log_density, -1) * counts).sum(1)
+        return -(torch.logsumexp(log_density, -1) * self.counts(code)).sum(1)
+
+    def counts(self, code):
+        """Which networks (n, n_networks) count for rows with these codes (n,)."""
+        code = code[:, None]
+        return (code == ALL) | ((code > 0) & (code != self.code)) | (code == -self.code)
 
 
 class Mixture:

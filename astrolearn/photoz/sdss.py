@@ -8,12 +8,14 @@ seen in training are no test of it.
 """
 
 import time
+import warnings
 from importlib.util import find_spec
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.table import unique, vstack
+from astropy.table import Table, unique, vstack
+from astropy.utils.exceptions import AstropyWarning
 
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
@@ -32,8 +34,8 @@ SELECTIONS = {
         700_000,
     ),
     "menko2024": (
-        "s.class = 'GALAXY' AND s.zWarning = 0 AND s.zOffset = 0 AND s.z > 1e4 * s.zErr "
-        "AND s.velDisp > 10 * s.velDispErr",
+        "s.class = 'GALAXY' AND s.zWarning = 0 AND s.zOffset = 0 AND s.zErr > 0 AND s.z > 1e4 * s.zErr "
+        "AND s.velDispErr > 0 AND s.velDisp > 10 * s.velDispErr",
         19_584,
     ),
 }
@@ -43,6 +45,10 @@ _COLUMNS = (
     *(f"p.modelMag_{b} - p.extinction_{b} AS {b}" for b in BANDS), *(f"p.modelMagErr_{b} AS {b}_err" for b in BANDS),
     "p.petroMag_r - p.extinction_r AS r_petro", "p.extinction_r",
 )  # fmt: skip
+_NAMES = [column.split(" AS ")[-1].split(".")[-1] for column in _COLUMNS]
+_WHOLE = "specObjID", "objID"  # integers of 64 bits, of which a float would lose the last digits
+# the last column, too: of a line that was cut off it is missing
+_NEEDED = *_WHOLE, "ra", "dec", "redshift", "run", "rerun", "camcol", "field", _NAMES[-1]
 _SAME_PLACE = 2 * u.arcsec
 
 
@@ -144,41 +150,61 @@ def retried(call, retries, whom, wait=1.0):
             time.sleep(wait * 2**attempt)
 
 
-def _sql(conditions, parts):
+def _sql(what, conditions, parts):
     remainders = ", ".join(str(part) for part in sorted(parts))
     return (
-        f"SELECT {', '.join(_COLUMNS)} FROM SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID "
+        f"SELECT {what} FROM SpecObj AS s JOIN PhotoObj AS p ON p.objID = s.bestObjID "
         f"WHERE ({conditions}) AND s.specObjID % {_PARTS} IN ({remainders})"
     )
 
 
 def _ask(query, conditions, parts, data_release, timeout):
     """Rows of some parts, or None for none; everything that is not a table is an OSError."""
+    answer = _answer(query, _sql(", ".join(_COLUMNS), conditions, parts), data_release, timeout)
+    if answer is not None and len(answer):
+        return _checked(answer)
+    # astroquery also calls it no answer when a page of one line came in place of a table: a count says zero or fails
+    counted = _answer(query, _sql("COUNT(*) AS n", conditions, parts), data_release, timeout)
+    if counted is None or list(counted.colnames) != ["n"] or len(counted) != 1 or counted["n"][0] != 0:
+        raise OSError("no rows came, but the server does not say either that there are none")
+    return None
+
+
+def _answer(query, sql, data_release, timeout):
+    """What the query gives; an OSError for everything that may be better the next time."""
     try:
-        answer = query(_sql(conditions, parts), data_release, timeout)
-    except (OSError, TimeoutError):
+        return query(sql, data_release, timeout)
+    except (FileNotFoundError, IsADirectoryError) as error:  # its parsers took a short page for the name of a file
+        raise OSError(f"the answer is not a table, but {error}") from error
+    except (OSError, TimeoutError, ImportError):
         raise
     except Exception as error:  # astroquery passes on whatever its parsers meet in an error page
         if "error_message" in str(error) or "RemoteServiceError" in type(error).__name__:
             raise ValueError(f"SkyServer refuses the query: {error}") from error
         raise OSError(f"the answer is not a table ({type(error).__name__}: {error})") from error
-    if answer is None or len(answer) == 0:
-        return None
-    missing = {"specObjID", "objID", "ra", "dec", "redshift"} - {_spelled(name) for name in answer.colnames}
-    if missing:
+
+
+def _checked(answer):
+    """The rows, with NaN where there is nothing; an OSError if they are not those that were asked for, or not whole."""
+    spelling = {name.lower(): name for name in _NAMES}
+    names = [spelling.get(name.lower(), name) for name in answer.colnames]
+    if set(_NAMES) - set(names):
         raise OSError(f"the answer is not the table that was asked for, but begins with {answer.colnames[0][:40]!r}")
-    for name in answer.colnames:
-        if name != _spelled(name):
-            answer.rename_column(name, _spelled(name))
-    for name in ("specObjID", "objID"):
-        if answer[name].dtype.kind not in "iu":
-            raise OSError(f"the identifiers {name} came as {answer[name].dtype}, which cannot hold them")
-        answer[name] = answer[name].astype(np.uint64)
-    return answer
-
-
-def _spelled(name):
-    return {"specobjid": "specObjID", "objid": "objID"}.get(name.lower(), name)
+    rows = Table()
+    for name, own in zip(names, answer.colnames, strict=True):
+        column = np.ma.asarray(answer[own])
+        if column.dtype.kind not in "iuf":
+            raise OSError(f"the column {name} is not of numbers: the answer may have been cut off")
+        if name in _WHOLE:
+            if column.dtype.kind not in "iu":
+                raise OSError(f"the identifiers {name} came as {column.dtype}, which cannot hold them")
+            column = column.astype(np.uint64)
+        else:
+            column = column.astype(float).filled(np.nan)
+        if name in _NEEDED and (np.ma.getmaskarray(column).any() or not np.isfinite(column).all()):
+            raise OSError(f"the column {name} has gaps: the answer may have been cut off")
+        rows[name] = np.ma.getdata(column)
+    return rows
 
 
 def _deduplicated(rows):
@@ -207,4 +233,7 @@ def _astroquery(sql, data_release, timeout):
         raise ImportError('SDSS needs astroquery: pip install "astrolearn[sdss]"')
     from astroquery.sdss import SDSS
 
-    return SDSS.query_sql(sql, data_release=data_release, timeout=timeout, cache=False)
+    with warnings.catch_warnings():
+        # identifiers beyond 2^63 are read as text first; astroquery then makes them unsigned integers, all digits kept
+        warnings.filterwarnings("ignore", "OverflowError converting to IntType", AstropyWarning)
+        return SDSS.query_sql(sql, data_release=data_release, timeout=timeout, cache=False)

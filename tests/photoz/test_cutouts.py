@@ -12,7 +12,7 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 from PIL import Image
 
-from astrolearn.photoz import cutouts, fetch_sdss_cutouts
+from astrolearn.photoz import cutouts, fetch_sdss_cutouts, fetch_sdss_galaxies
 
 COORD = SkyCoord([10.0, 150.0, 200.0], [1.0, 2.0, 3.0], unit="deg")
 
@@ -185,6 +185,58 @@ def test_frames(tmp_path):
     np.testing.assert_array_equal(again["image"], table["image"])
 
 
+def test_a_frame_is_fetched_once_for_all_galaxies_on_it(tmp_path):
+    wcs = WCS(fits.open(io.BytesIO(bz2.decompress(frame("u"))))[0].header)
+    three = located(wcs.pixel_to_world([49.7, 149.7, 249.7], [99.7, 59.7, 99.7]))
+    three["field"] = [206, 206, 207]
+    asked = []
+
+    def download(url, timeout):
+        asked.append(url)
+        if len(asked) == 3:
+            raise OSError("connection reset")
+        return frames(url, timeout)
+
+    def fetch():
+        return fetch_sdss_cutouts(three, 16, kind="fits", bands="gr", folder=tmp_path, download=download, retries=0)
+
+    with pytest.raises(OSError, match="connection reset"):
+        fetch()
+    table = fetch()
+    assert len(asked) == 5  # two bands of two fields, one of them twice
+    assert table["ok"].all()
+    pixels = np.array([100, 60, 100]) * 300 + [50, 150, 250]
+    np.testing.assert_array_equal(table["image"][:, 0, 8, 8].value, 1e6 + pixels)
+
+
+def test_damaged_cutouts_are_cut_again(tmp_path):
+    centre = located(SkyCoord([10.0], [1.0], unit="deg"))
+    whole = fetch_sdss_cutouts(centre, 16, kind="fits", folder=tmp_path, download=frames)
+    first, second, *_ = sorted(tmp_path.iterdir())
+    first.write_bytes(first.read_bytes()[:3000])
+    second.write_bytes(b"")
+    asked = []
+
+    def download(url, timeout):
+        asked.append(url)
+        return frames(url, timeout)
+
+    again = fetch_sdss_cutouts(centre, 16, kind="fits", folder=tmp_path, download=download)
+    assert len(asked) == 2
+    np.testing.assert_array_equal(again["image"], whole["image"])
+
+
+@pytest.mark.parametrize(("release", "folder"), [
+    (12, "dr12/boss"), (16, "dr16/eboss"), (19, "dr19/prior-surveys/sdss4-dr17-eboss"),
+])
+def test_where_the_frames_of_a_release_are(tmp_path, release, folder):
+    server = Server(OSError("no network"))
+    with pytest.raises(OSError, match="no network"):
+        fetch_sdss_cutouts(located(COORD[:1]), 16, kind="fits", folder=tmp_path, download=server, retries=0,
+                           data_release=release)
+    assert server.asked[0].startswith(f"https://data.sdss.org/sas/{folder}/photoObj/frames/301/756/2/frame-u-")
+
+
 def test_edges_of_frames(tmp_path):
     wcs = WCS(fits.open(io.BytesIO(bz2.decompress(frame("u"))))[0].header)
     edge = wcs.pixel_to_world([2.0, 5000.0], [100.0, 100.0])
@@ -196,11 +248,34 @@ def test_edges_of_frames(tmp_path):
     assert np.isnan(table["image"][1]).all()
 
 
-def test_truncated_frames(tmp_path):
-    with pytest.raises(OSError, match="not a whole FITS file"):
-        fetch_sdss_cutouts(located(COORD[:1]), 16, kind="fits", folder=tmp_path, download=Server(frame("u")[:500]),
-                           retries=0)
+@pytest.mark.parametrize(("answer", "message"), [
+    (frame("u")[:500], "not a whole FITS file"),
+    (b"<html>503 Service Unavailable</html>", "not a whole FITS file"),
+    (b"", "not a whole FITS file"),
+    (TimeoutError("timed out"), "timed out"),
+])
+def test_what_is_no_frame_is_asked_for_again(tmp_path, answer, message):
+    with pytest.raises(OSError, match=message):
+        fetch_sdss_cutouts(located(COORD[:1]), 16, kind="fits", folder=tmp_path, download=Server(answer), retries=1)
     assert not list(tmp_path.iterdir())
+    server = Server(answer, *(frame(band) for band in "gr"))
+    table = fetch_sdss_cutouts(located(COORD[:1]), 16, kind="fits", bands="gr", folder=tmp_path, download=server)
+    assert table["ok"].all()
+    assert len(server.asked) == 3
+
+
+def test_frames_that_are_not_on_the_server(tmp_path):
+    two = located(SkyCoord([10.0, 10.0], [1.0, 1.0], unit="deg"))
+    two["field"] = [206, 207]
+
+    def download(url, timeout):
+        if "0207" in url:
+            raise FileNotFoundError(url)
+        return frames(url, timeout)
+
+    table = fetch_sdss_cutouts(two, 16, kind="fits", folder=tmp_path, download=download)
+    assert list(table["problem"]) == ["", "not on the server"]
+    assert np.isnan(table["image"][1]).all()
 
 
 def test_bad_requests(tmp_path):
@@ -227,3 +302,19 @@ def test_bad_requests(tmp_path):
 def test_skyserver(tmp_path):
     table = fetch_sdss_cutouts(SkyCoord([184.9511], [-0.8754], unit="deg"), folder=tmp_path)
     assert table["ok"].all()
+
+
+@pytest.mark.remote_data
+def test_skyserver_outside_the_survey(tmp_path):
+    with_black = SkyCoord([184.9511, 270.0], [-0.8754, -80.0], unit="deg")
+    table = fetch_sdss_cutouts(with_black, folder=tmp_path)
+    assert list(table["ok"]) == [True, False]
+
+
+@pytest.mark.remote_data
+def test_frames_of_the_archive(tmp_path):
+    galaxy = fetch_sdss_galaxies(1)
+    table = fetch_sdss_cutouts(galaxy, 32, kind="fits", bands="r", folder=tmp_path)
+    assert table["ok"].all()
+    # a galaxy of the Main Galaxy Sample is the brightest thing in its middle
+    assert table["image"][0, 0, 12:20, 12:20].mean() > 3 * abs(np.median(table["image"]))

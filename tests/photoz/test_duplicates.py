@@ -78,6 +78,14 @@ def test_the_tale_of_the_talk():
     assert not check_duplicates(RNG.normal(size=(1000, 3)), np.r_[np.arange(900), np.arange(100)] / 1000).any()
 
 
+@pytest.mark.parametrize(("n_galaxies", "n_copies"), [(220, 36), (100, 80), (50, 160), (10, 400), (2, 50)])
+def test_the_more_copies_the_surer(n_galaxies, n_copies):
+    rows = np.tile(np.arange(n_galaxies), n_copies)
+    z = np.random.default_rng(1).uniform(0.04, 0.76, n_galaxies).round(5)[rows]
+    with pytest.warns(DuplicateWarning, match=rf"by target \({len(rows)}\)"):
+        check_duplicates(RNG.normal(size=(len(rows), 2)), z)
+
+
 def test_redshifts_that_repeat_because_they_are_rounded():
     assert not check_duplicates(RNG.normal(size=(3000, 2)), RNG.uniform(0, 0.3, 3000).round(3)).any()
     assert not check_duplicates(RNG.normal(size=(60000, 2)), RNG.normal(0.1, 0.03, 60000).round(5)).any()
@@ -99,6 +107,22 @@ def test_tables_of_other_kinds():
 def test_tables_bring_their_own_signs():
     table = QTable({"objID": np.arange(N)[TWICE], "g": RNG.normal(size=N + 2) * u.mag, "coord": COORD[TWICE]})
     with pytest.warns(DuplicateWarning, match=r"objID \(4\), position \(4\)"):
+        check_duplicates(table)
+
+
+def test_columns_that_count_the_rows_hide_nothing():
+    table = QTable({"row": np.arange(N + 2), "g": MAGNITUDES[TWICE, 0] * u.mag})
+    with pytest.warns(DuplicateWarning, match=r"equal rows \(4\)"):
+        check_duplicates(table)
+    # integers that describe a galaxy, and in which two differ, do count
+    table["n_stars"] = np.arange(N + 2) // 2
+    assert not check_duplicates(table).any()
+
+
+def test_positions_without_a_column_of_coordinates():
+    shifted = COORD[TWICE].directional_offset_by(1 * u.rad, 0.5 * u.arcsec)
+    table = QTable({"RA": shifted.ra.deg, "DEC": shifted.dec.deg, "g": MAGNITUDES[TWICE, 0] * u.mag})
+    with pytest.warns(DuplicateWarning, match=r"position \(4\), equal rows \(4\)|equal rows \(4\), position \(4\)"):
         check_duplicates(table)
 
 

@@ -42,6 +42,8 @@ class SkyServer:
         self.asked.append(sql)
         remainders = [int(k) for k in re.search(rf"% {_PARTS} IN \(([\d, ]+)\)", sql)[1].split(",")]
         chosen = np.isin(self.rows["specObjID"] % np.uint64(_PARTS), remainders)
+        if sql.startswith("SELECT COUNT(*) AS n FROM"):
+            return Table({"n": [chosen.sum()]})
         return self.rows[chosen] if chosen.any() else None
 
 
@@ -85,12 +87,18 @@ def test_selections():
     fetch_sdss_galaxies(5, query=server)
     assert "p.petroMag_r - p.extinction_r < 17.8" in server.asked[-1]
     fetch_sdss_galaxies(5, selection="menko2024", query=server)
-    assert "s.velDisp > 10 * s.velDispErr" in server.asked[-1]
+    for condition in ("s.zWarning = 0", "s.zOffset = 0", "s.zErr > 0", "s.z > 1e4 * s.zErr", "s.velDispErr > 0",
+                      "s.velDisp > 10 * s.velDispErr"):
+        assert condition in server.asked[-1]
     fetch_sdss_galaxies(5, selection="s.z > 0.1", query=server)
     assert "WHERE (s.z > 0.1) AND" in server.asked[-1]
     fetch_sdss_galaxies(5, selection="s.z > 0.1 OR s.z < 0.01", query=server)
     assert "WHERE (s.z > 0.1 OR s.z < 0.01) AND" in server.asked[-1]
     assert "--" not in server.asked[-1]
+
+
+def nothing(sql, data_release, timeout):
+    return None
 
 
 def html_page(sql, data_release, timeout):
@@ -112,6 +120,7 @@ def rounded(sql, data_release, timeout):
 
 
 @pytest.mark.parametrize(("query", "message"), [
+    (nothing, "the server does not say either that there are none"),
     (html_page, "not the table that was asked for, but begins with '<html><head>"),
     (no_table, "not a table .*could not read the page"),
     (timeout_error, "timed out"),
@@ -137,7 +146,7 @@ def test_a_failure_that_passes(monkeypatch):
 
 def test_zero_rows_and_refused_queries():
     with pytest.raises(ValueError, match=r"no galaxy of data release 17 meets the conditions: s\.z > 99"):
-        fetch_sdss_galaxies(5, selection="s.z > 99", query=lambda *args: None)
+        fetch_sdss_galaxies(5, selection="s.z > 99", query=SkyServer(survey(10)[:0]))
     with pytest.raises(ValueError, match="n=0"):
         fetch_sdss_galaxies(0, query=SkyServer())
 
@@ -148,6 +157,12 @@ def test_zero_rows_and_refused_queries():
         fetch_sdss_galaxies(5, selection="s", query=refused)
 
 
+def csv(rows):
+    """What SkyServer sends."""
+    lines = [",".join(rows.colnames), *(",".join(str(value) for value in row) for row in rows)]
+    return "#Table1\n" + "\n".join(lines) + "\n"
+
+
 class Answer:
     """What requests gives."""
 
@@ -155,18 +170,27 @@ class Answer:
         self.text = text
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_through_astroquery(monkeypatch):
+@pytest.fixture
+def answers(monkeypatch):
+    """A function that sets what the server sends to astroquery; nothing waits."""
     sdss = pytest.importorskip("astroquery.sdss", reason="needs astroquery")
-    rows = survey(30)
-    lines = [",".join(rows.colnames), *(",".join(str(value) for value in row) for row in rows)]
+    monkeypatch.setattr("astrolearn.photoz.sdss.time.sleep", lambda seconds: None)
     sent = []
 
-    def request(self, method, url, params=None, **kwargs):
-        sent.append((url, params, kwargs))
-        return Answer("#Table1\n" + "\n".join(lines) + "\n")
+    def set_answer(answer):
+        def request(self, method, url, params=None, **kwargs):
+            sent.append((url, params, kwargs))
+            return Answer(answer(params["cmd"]) if callable(answer) else answer)
 
-    monkeypatch.setattr(sdss.SDSSClass, "_request", request)
+        monkeypatch.setattr(sdss.SDSSClass, "_request", request)
+        return sent
+
+    return set_answer
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_through_astroquery(answers):
+    sent = answers(csv(survey(30)))
     table = fetch_sdss_galaxies(28, timeout=7)
     assert len(table) == 28
     assert table["objID"].dtype == np.uint64
@@ -175,8 +199,50 @@ def test_through_astroquery(monkeypatch):
     assert "dr17" in url
     assert params["cmd"].strip().startswith("SELECT s.specObjID")
     assert kwargs["timeout"] == 7
-    monkeypatch.setattr(sdss.SDSSClass, "_request", lambda *args, **kwargs: Answer("#Table1\nobjID,ra\n"))
+    answers(lambda sql: "#Table1\nn\n0\n" if "COUNT" in sql else "#Table1\nobjID,ra\n")
     with pytest.raises(ValueError, match="no galaxy"):
+        fetch_sdss_galaxies(5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("answer", [
+    "", "The service is unavailable.", "The service is unavailable.\r\n", "<html><body>503</body></html>",
+    "<html>\n<head><title>503 Service Unavailable</title></head>\n<body>\nTry again, later\n</body>\n</html>\n",
+    csv(survey(30))[:-40],  # cut off within a row
+    csv(survey(30)).replace("0.08", "null"),
+])  # fmt: skip
+def test_pages_that_are_no_table(answers, answer):
+    sent = answers(answer)
+    with pytest.raises(OSError, match="SkyServer gave no usable answer in 3 attempts"):
+        fetch_sdss_galaxies(5, retries=2)
+    assert len(sent) >= 3
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_error_page_loses_no_part_of_the_survey(answers):
+    rows, pages = survey(), iter(["The service is unavailable.\r\n"])
+    server = SkyServer(rows)
+
+    def answer(sql):
+        found = next(pages, None) if server.asked else None  # in place of the second answer
+        return found or csv(server(sql, 17, 1))
+
+    answers(answer)
+    assert len(fetch_sdss_galaxies(10**6)) == 3998
+    assert next(pages, "sent") == "sent"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_empty_cells_are_not_zero(answers):
+    answers(csv(survey(30)).replace("19.0,0.02", ",0.02", 1))
+    table = fetch_sdss_galaxies(28)
+    assert np.isnan(table["u"]).sum() == 2  # and one of -9999
+    assert table["u"][~np.isnan(table["u"])].min() == 19 * u.mag
+
+
+def test_without_astroquery(monkeypatch):
+    monkeypatch.setattr("astrolearn.photoz.sdss.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"astrolearn\[sdss\]"):
         fetch_sdss_galaxies(5)
 
 
@@ -185,3 +251,17 @@ def test_skyserver():
     table = fetch_sdss_galaxies(20)
     assert len(table) == 20
     assert (np.nan_to_num(table["r_petro"].value) < 17.8).all()
+    assert len(np.unique(table["objID"])) == 20
+
+
+@pytest.mark.remote_data
+def test_skyserver_has_the_selection_of_the_talk():
+    table = fetch_sdss_galaxies(20, selection="menko2024")
+    assert len(table) == 20
+    assert (table["redshift"] > 1e4 * table["redshift_err"]).all()
+
+
+@pytest.mark.remote_data
+def test_skyserver_has_none():
+    with pytest.raises(ValueError, match="no galaxy"):
+        fetch_sdss_galaxies(5, selection="s.z > 99")
