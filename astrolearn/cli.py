@@ -68,6 +68,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
+class _Listed(argparse.Action):
+    """Names separated by commas; the option may be repeated."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        names = [name.strip() for name in values.split(",") if name.strip()]
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *names])
+
+
 class _Joined(argparse.Action):
     """Values and their unit as one text, with the unit in ``const`` where there are only numbers."""
 
@@ -155,9 +163,11 @@ def _add_photoz(commands):
     add = parser.add_argument
     add("catalogue", metavar="CATALOGUE", help="table of magnitudes with errors: ECSV, FITS, CSV, VOTable")
     add("-o", "--output", metavar="FILE", required=True, help="table to write, .ecsv or .fits")
-    add("--columns", metavar="NAME=COLUMN", nargs="+",
-        help="what the catalogue calls the columns of the weights (u g r i z u_err ... z_err), such as u=dered_u")
-    add("--missing", metavar="NAME", nargs="+", help="columns of the weights that the catalogue does not have")
+    add("--columns", metavar="NAME=COLUMN,...", action=_Listed,
+        help="what the catalogue calls the columns of the weights (u g r i z u_err ... z_err), such as "
+             "u=dered_u,g=dered_g")
+    add("--missing", metavar="NAME,...", action=_Listed,
+        help="columns of the weights that the catalogue does not have, such as u,u_err")
     add("--true-redshift", metavar="COLUMN", help="spectroscopic redshifts to compare with")
     add("--pdf", action="store_true", help="write the densities, too")
     add("--coverage", type=float, metavar="P", default=0.68, help="of the intervals (default: 0.68)")

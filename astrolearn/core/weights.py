@@ -359,6 +359,8 @@ def _encode(value, key, arrays):
         return {"quantity": _encode(value.value, key, arrays), "unit": value.unit.to_string()}
     if isinstance(value, np.ndarray) and value.dtype.kind == "U":
         return {"strings": value.tolist()}
+    if isinstance(value, np.ndarray) and value.dtype == object and all(isinstance(item, str) for item in value.flat):
+        return {"strings": value.tolist(), "dtype": "object"}  # as scikit-learn has the names of a data frame's columns
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         arrays[key] = _plain_array(value)
         return {"array": key}
@@ -381,7 +383,7 @@ def _decode(value, arrays):
     if "scalar" in value:
         return np.dtype(value["dtype"]).type(value["scalar"])
     if "strings" in value:
-        return np.array(value["strings"], dtype=str)
+        return np.array(value["strings"], dtype=value.get("dtype", str))
     if "array" in value:
         return arrays[value["array"]]
     if "tuple" in value:

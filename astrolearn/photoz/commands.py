@@ -33,7 +33,7 @@ def photoz(
     output : path-like
         The table to write, ``.ecsv`` or ``.fits``.
     columns : sequence of str, optional
-        What the catalogue calls the columns of the weights, as ``"name=column"``. Default: the same.
+        What the catalogue calls the columns of the weights, as ``"name=column"``, each once. Default: the same.
     missing : sequence of str, optional
         Columns of the weights that the catalogue does not have; they count as not observed.
     true_redshift : str, optional
@@ -80,7 +80,8 @@ def photoz(
     table = _read(catalogue)
     true = None if true_redshift is None else _true_redshifts(table, true_redshift)
     bands = _bands(table, regressor.table_format_["names"], columns or (), missing or (), catalogue, true_redshift)
-    result = regressor.predict_pdf(bands)
+    # densities on a grid are many numbers, and only needed to be written or scored
+    result = regressor.predict_pdf(bands, None if pdf or true is not None else regressor.bounds_)
     result["z_lower"], result["z_upper"] = regressor.predict_interval(bands, coverage)
     summary = _summary(result, true, coverage)
     result = _for_files(result, pdf)
@@ -101,7 +102,10 @@ def photoz(
 def _read(path):
     try:
         return SampleTable(QTable.read(path))
-    except (ValueError, OSError, IORegistryError) as error:
+    except IORegistryError as error:
+        raise ValueError(f"{path} cannot be read as a table: neither its name (.ecsv, .fits, .csv, .vot) nor its "
+                         "contents say of what kind it is") from error
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from error
 
 
@@ -111,6 +115,8 @@ def _bands(table, names, renamed, missing, path, true_redshift):
     own = dict(zip(names, names, strict=True))
     for text in renamed:
         name, _, column = text.partition("=")
+        if own.get(name, name) != name:
+            raise ValueError(f"--columns {text}: {name} is named twice")
         if name not in own:
             raise ValueError(f"--columns {text}: the weights have no column {name!r}, but {', '.join(names)}")
         if column not in table.colnames:
@@ -123,6 +129,10 @@ def _bands(table, names, renamed, missing, path, true_redshift):
     if absent:
         raise ValueError(f"{path} has no column {', '.join(absent)}: say with --columns what it is called there, or "
                          f"with --missing that there is none; {has}")
+    bands = [own[name] for name in names if name not in missing]
+    twice = next((column for column in bands if bands.count(column) > 1), None)
+    if twice is not None:
+        raise ValueError(f"column {twice} would be {', '.join(name for name in names if own[name] == twice)} at once")
     taken = [name for name in names if own[name] == true_redshift and name not in missing]
     if taken:
         raise ValueError(f"column {true_redshift} cannot be the true redshift and the band {taken[0]}: say with "

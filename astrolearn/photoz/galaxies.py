@@ -32,6 +32,8 @@ def split_input(X):
     """
     if isinstance(X, (list, tuple)) and not X:
         raise ValueError("X is empty")
+    if len(getattr(X, "shape", ())) == 1 and len(X) and isinstance(np.asarray(X)[0], (str, Path)):
+        return None, [Path(path) for path in np.asarray(X)]
     if isinstance(X, Mapping):
         unknown = X.keys() - {"table", "images"}
         if unknown or not X:

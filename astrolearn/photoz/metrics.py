@@ -130,8 +130,12 @@ def coverage(z_true, lower, upper):
     -------
     float
     """
-    z_true = _redshifts(z_true, "z_true")
-    return float(((z_true >= _redshifts(lower, "lower")) & (z_true <= _redshifts(upper, "upper"))).mean())
+    unit = getattr(lower, "unit", None) or getattr(upper, "unit", None) or cu.redshift
+    z_true, lower, upper = (
+        to_float(values, unit, name, shape=("n",), dtype=np.float64)
+        for values, name in ((z_true, "z_true"), (lower, "lower"), (upper, "upper"))
+    )
+    return float(((z_true >= lower) & (z_true <= upper)).mean())
 
 
 def pit(z_true, pdf, z_grid=None):
@@ -162,7 +166,7 @@ def pit(z_true, pdf, z_grid=None):
 
 def crps(z_true, pdf, z_grid=None):
     """
-    Continuous ranked probability score, in units of redshift: small is good; a point's is its absolute error.
+    Continuous ranked probability score, in units of the target: small is good; a point's is its absolute error.
 
     The integral of (F(z) - [z >= z_true])² over z, F being the cumulative distribution (Gneiting & Raftery 2007,
     equation 20).
@@ -204,8 +208,9 @@ def _cumulative(z_true, pdf, z_grid):
         z_grid, pdf = pdf.meta["z_grid"], pdf["pdf"]
     elif z_grid is None:
         raise ValueError("densities in an array need their z_grid")
-    grid = _redshifts(z_grid, "z_grid")
-    z_true = _redshifts(z_true, "z_true")
+    unit = getattr(z_grid, "unit", None) or cu.redshift
+    grid = to_float(z_grid, unit, "z_grid", shape=("n_z",), dtype=np.float64)
+    z_true = to_float(z_true, unit, "z_true", shape=("n",), dtype=np.float64)
     density = np.asarray(getattr(pdf, "value", pdf), dtype=float)
     if density.shape != (len(z_true), len(grid)):
         raise ValueError(f"pdf has the shape {density.shape}; expected {(len(z_true), len(grid))}")

@@ -113,9 +113,6 @@ class Mixture:
     def __len__(self):
         return len(self.weight)
 
-    def __getitem__(self, rows):
-        return Mixture(self.weight[rows], self.mean[rows], self.sigma[rows], self.bounds)
-
     def pdf(self, grid):
         """Density (n, n_grid) at the same values for all objects."""
         grid = np.asarray(grid, dtype=float)

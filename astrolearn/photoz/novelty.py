@@ -17,13 +17,14 @@ _REFERENCES, _NEIGHBOURS, _RARE = 2000, 5, 1e-3
 _MISSING = 0.5  # of the columns of a table: who lacks more says too little to be compared
 
 
-def describe_known(galaxies, features):
+def describe_known(values, undetected, features):
     """
     What the training galaxies are like.
 
     Parameters
     ----------
-    galaxies : `astrolearn.photoz.galaxies.Galaxies`
+    values, undetected : `numpy.ndarray` (n, n_columns)
+        As for `TableFeatures.fit`.
     features : dict
         State of `TableFeatures`.
 
@@ -32,20 +33,20 @@ def describe_known(galaxies, features):
     known : dict
         ``positions`` of 2000 of them, or all, and the ``distance`` beyond which a galaxy is novel.
     """
-    positions = _positions(galaxies, features)
+    positions = _positions(values, undetected, features)
     positions = positions[:: -(-len(positions) // _REFERENCES)]
     distance = cKDTree(positions).query(positions, [min(_NEIGHBOURS, len(positions) - 1) + 1])[0]
     rare = float(np.quantile(distance, 1 - _RARE)) if np.isfinite(distance).all() else np.inf
     return {"positions": positions, "distance": rare}
 
 
-def is_novel(galaxies, features, known):
+def is_novel(values, undetected, features, known):
     """
     Tell which galaxies are novel.
 
     Parameters
     ----------
-    galaxies, features
+    values, undetected, features
         See `describe_known`.
     known : dict
         From `describe_known`.
@@ -56,12 +57,13 @@ def is_novel(galaxies, features, known):
         Also those that lack more than half of the columns of the table.
     """
     tree = cKDTree(known["positions"])
-    novel = tree.query(_positions(galaxies, features), [min(_NEIGHBOURS, tree.n)])[0][:, 0] > known["distance"]
-    if galaxies.values.shape[1] > 1:
-        novel |= (np.isnan(galaxies.values) & ~galaxies.undetected).mean(axis=1) > _MISSING
+    distance = tree.query(_positions(values, undetected, features), [min(_NEIGHBOURS, tree.n)])[0][:, 0]
+    novel = distance > known["distance"]
+    if values.shape[1] > 1:
+        novel |= (np.isnan(values) & ~undetected).mean(axis=1) > _MISSING
     return novel
 
 
-def _positions(galaxies, state):
+def _positions(values, undetected, state):
     features = TableFeatures(state)
-    return features.transform(galaxies.values, galaxies.undetected)[:, features.components]
+    return features.transform(values, undetected)[:, features.components]

@@ -12,6 +12,7 @@ import numpy as np
 from astropy.table import Table
 
 from astrolearn.core.inputs import to_float
+from astrolearn.sky.fits_tools import column_unit
 
 __all__ = ["NOT_DETECTED", "NOT_OBSERVED", "as_table", "asinh_magnitude", "describe_table", "read_table"]
 
@@ -19,8 +20,13 @@ NOT_DETECTED = 99.0  # as in LSST's and RAIL's tables
 NOT_OBSERVED = (-99.0, -999.0, -9999.0)  # as in those of LePHARE, BPZ and SDSS
 _AB_ZERO = 3631.0  # Jy, Oke & Gunn (1983)
 _SMALLEST_ERROR = 1e-4  # mag
+_LARGEST = 2.0**31  # of numbers without a unit: beyond are identifiers
+_PLACES_AND_NUMBERS = {  # by which a galaxy is found again, in the words of SDSS and others
+    "ra", "dec", "raj2000", "dej2000", "glon", "glat", "id", "objid", "specobjid", "bestobjid", "fluxobjid",
+    "source_id", "plate", "mjd", "fiberid", "fiber", "run", "rerun", "camcol", "field",
+}  # fmt: skip
 _ERROR_NAMES = (
-    "{}_err", "{}_error", "{}err", "{}error", "err_{}", "error_{}", "e_{}", "e{}", "sigma_{}", "magerr_{}", "{}_unc",
+    "{}_err", "{}_error", "{}err", "{}error", "err_{}", "error_{}", "e_{}", "sigma_{}", "magerr_{}", "{}_unc",
 )  # fmt: skip
 
 
@@ -69,6 +75,7 @@ def describe_table(table, columns=None):
     names = list(table.colnames if columns is None else columns)
     if not names:
         raise ValueError("X has no columns")
+    table = _recognised(table)
     units = [_unit(table, name) for name in names]
     of = [_belongs_to(name, names) for name in names]
     kinds = [_kind(table, name, unit, of[i] >= 0) for i, (name, unit) in enumerate(zip(names, units, strict=True))]
@@ -120,6 +127,7 @@ def read_table(table, description):
                          "was not observed with NaN")
     if len(table) == 0:
         raise ValueError("X is empty: it has no rows")
+    table = _recognised(table)
     raw = np.stack([_read(table, i, description) for i in range(len(description["names"]))], axis=1)
     values, undetected = drop_flags(raw)
     fluxes = np.array([kind == "flux" for kind in description["kinds"]])
@@ -157,6 +165,20 @@ def _belongs_to(name, names):
     return -1
 
 
+def _recognised(table):
+    """The table with units that astropy did not recognise in a file, such as nanomaggies, where they are known."""
+    unknown = [name for name in table.colnames if isinstance(getattr(table[name], "unit", None), u.UnrecognizedUnit)]
+    if unknown:
+        table = table.copy(copy_data=False)
+    for name in unknown:
+        unit = column_unit(table[name].unit.to_string(), None, f"column {name!r}")
+        if isinstance(table[name], u.Quantity):
+            table[name] = u.Quantity(table[name].value, unit)
+        else:
+            table[name].unit = unit
+    return table
+
+
 def _unit(table, name):
     if name not in table.colnames:
         raise ValueError(f"X has no column {name!r}; it has {', '.join(table.colnames)}")
@@ -170,9 +192,10 @@ def _kind(table, name, unit, is_error):
         raise ValueError(f"column {name!r} does not hold one number per galaxy: {remedy}")
     if unit is None or unit == u.dimensionless_unscaled:
         kind = "number"
-        integer = np.asarray(column).dtype.kind in "iu"
-        if integer and np.abs(np.asarray(column, dtype=float)).max(initial=0) > 2**31:
-            raise ValueError(f"column {name!r} looks like an identifier: {remedy}")
+        largest = np.nanmax(np.abs(np.ma.filled(np.ma.asarray(_bare(column)), 0).astype(float)), initial=0)
+        if name.lower() in _PLACES_AND_NUMBERS or largest > _LARGEST:
+            raise ValueError(f"column {name!r} looks like an identifier or a place, by which a network would know "
+                             f"galaxies again: {remedy}")
     elif _is_magnitude(unit):
         kind = "magnitude"
     elif _is_flux(unit):

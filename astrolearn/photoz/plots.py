@@ -38,7 +38,9 @@ def plot_redshifts(z_true, z_predicted, *, threshold=0.05, figure=None):
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.ax.yaxis.set_minor_formatter("")
     upper.plot(line, line, color="0.2", lw=1)
-    lower.hexbin(true, error, gridsize=(70, 12), bins="log", mincnt=1, cmap="viridis", linewidths=0.1)
+    reach = max(3 * threshold, 1e-6)
+    lower.hexbin(true, error, gridsize=(70, 12), bins="log", mincnt=1, cmap="viridis", linewidths=0.1,
+                 extent=(low, high, -reach, reach))
     lower.axhline(0, color="0.2", lw=1)
     for sign in (-1, 1):
         upper.plot(line, line + sign * threshold * (1 + line), color="#D55E00", ls="--", lw=1)
@@ -52,7 +54,6 @@ def plot_redshifts(z_true, z_predicted, *, threshold=0.05, figure=None):
                f"|dz| > {threshold:g}: {outlier_fraction(true, predicted, threshold):.2%}")
     upper.set(ylabel="photometric redshift", xlim=(low, high), ylim=(low, high))
     upper.set_title(f"{len(true)} galaxies\n{', '.join(numbers)}", fontsize="medium")
-    reach = max(3 * threshold, 1e-6)
     lower.set(xlabel="spectroscopic redshift", ylabel="dz = error / (1 + z)", ylim=(-reach, reach))
     return figure
 

@@ -87,7 +87,7 @@ def _profiles(n, size, pixel, sigma, rng):
     index = rng.choice((1.0, 4.0), n)
     radius = _SIZES[0] * np.exp(_SIZES[1] * rng.standard_normal(n)) / pixel
     ratio, angle = rng.uniform(0.3, 1, n), rng.uniform(0, np.pi, n)
-    position = (np.arange(fine) + 0.5) / _OVERSAMPLING - size
+    position = (np.arange(fine) + 0.5) / _OVERSAMPLING - size + size % 2 / 2  # of odd sizes the middle is in a pixel
     x, y = (position[None] - rng.uniform(-1, 1, n)[:, None] for _ in range(2))
     x, y = x[:, None, :], y[:, :, None]
     cosine, sine = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]

@@ -3,11 +3,16 @@
 import astropy.units as u
 import numpy as np
 from astropy.cosmology import units as cu
+from astropy.utils.masked import Masked
 from sklearn.utils.validation import check_array, column_or_1d
 
 from astrolearn.core.inputs import to_float
 
 __all__ = ["read_targets", "refuse_target", "unit_of"]
+
+# astropy does not do so by itself: without it the unit of redshifts that come from a file or from another process is
+# not the same as this one, and does not convert to it
+u.add_enabled_units(cu)
 
 
 def read_targets(y, n):
@@ -34,7 +39,7 @@ def read_targets(y, n):
     unit = getattr(y, "unit", None)
     if isinstance(unit, u.function.FunctionUnitBase):
         raise ValueError(f"y is in '{unit}', which densities cannot have: pass plain numbers, or mag or dex")
-    if unit is None and not isinstance(y, np.ma.MaskedArray):
+    if unit is None and not isinstance(y, (np.ma.MaskedArray, Masked)):
         y = column_or_1d(y, warn=True)
         if y.dtype == object:
             y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name="y")
@@ -45,8 +50,8 @@ def read_targets(y, n):
 
 
 def unit_of(text):
-    """A unit from its text; astropy does not enable that of redshifts by itself."""
-    return cu.redshift if text == "redshift" else text if text is None else u.Unit(text)
+    """A unit from its text, or None."""
+    return None if text is None else u.Unit(text)
 
 
 def refuse_target(values, names, y):

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from numbers import Real
 
 import astropy.units as u
 import numpy as np
@@ -14,6 +15,8 @@ from astrolearn.core.transformers import StatelessTransformer
 
 __all__ = ["CutoutExtractor"]
 
+_FAR = 2.0**31  # pixels
+
 
 class CutoutExtractor(StatelessTransformer):
     """
@@ -24,10 +27,11 @@ class CutoutExtractor(StatelessTransformer):
     Parameters
     ----------
     image : `~astropy.nddata.NDData` or `~astropy.nddata.CCDData`, or a list or dict of these
-        Two-dimensional, each with a celestial ``wcs``; several are bands, with pixels of one size. Masked pixels are
-        NaN. SIP distortions that the CTYPE does not announce are leftovers: they are ignored, with a warning.
+        Two-dimensional, each with a celestial ``wcs``; several are bands, with pixels of one size and direction. Masked
+        pixels are NaN. SIP distortions that the CTYPE does not announce are leftovers: they are ignored, with a
+        warning.
     size : int, `~astropy.units.Quantity` or str, optional
-        Side: a number of pixels, or an angle such as ``"13 arcsec"``. Default: 64 pixels.
+        Side: a whole number of pixels, or an angle such as ``"13 arcsec"``. Default: 64 pixels.
     """
 
     def __init__(self, image, *, size=64):
@@ -60,11 +64,16 @@ class CutoutExtractor(StatelessTransformer):
         for j, band in enumerate(bands):
             values = to_float(band, unit, f"band {j} of the image", missing="keep")
             wcs = _without_leftovers(band.wcs, values.shape, f"band {j} of the image")
-            for i, coord in enumerate(X):
+            pixels = np.stack(wcs.celestial.world_to_pixel(X), axis=1)
+            # far from the image there may be no pixel at all: on the other side of the sky, say
+            near = np.isfinite(pixels).all(axis=1) & (np.abs(pixels) < _FAR).all(axis=1)
+            for i, pixel in enumerate(pixels):
                 try:
-                    out[i, j] = Cutout2D(values, coord, side, wcs, mode="partial", fill_value=np.nan).data
+                    if not near[i]:
+                        raise NoOverlapError
+                    out[i, j] = Cutout2D(values, tuple(pixel), side, mode="partial", fill_value=np.nan).data
                 except NoOverlapError as error:
-                    where = coord.to_string("decimal")
+                    where = X[i].to_string("decimal")
                     raise ValueError(f"X[{i}] at {where} is outside band {j} of the image") from error
         return out if unit is None else out * unit
 
@@ -81,8 +90,13 @@ class CutoutExtractor(StatelessTransformer):
         if not np.allclose(scales, scales[0], rtol=0.01):
             sizes = ", ".join(f"{scale:.3f}" for scale in scales)
             raise ValueError(f"the bands differ in the size of their pixels: {sizes} arcsec")
+        directions = [band.wcs.celestial.pixel_scale_matrix * 3600 for band in bands]
+        if not np.allclose(directions, directions[0], rtol=0, atol=0.01 * scales[0]):
+            raise ValueError("the bands differ in the direction of their pixels: reproject them to one grid")
         size = self.size
-        if not isinstance(size, (int, np.integer)):
+        if isinstance(size, Real) and size % 1:
+            raise ValueError(f"size={size!r} is not a whole number of pixels; give an angle with its unit")
+        if not isinstance(size, Real):
             size = int(np.round(as_quantity(size, u.arcsec, "size").value / scales[0]))
         if size < 1:
             raise ValueError(f"size={self.size!r} is less than a pixel")

@@ -26,7 +26,7 @@ _ENERGY_TABLES = ("EBOUNDS", "{name}_BANDS", "BANDS", "ENERGIES")
 _UNIT_WORDS = {
     "counts": "ct", "count": "ct", "cts": "ct", "photons": "ct", "photon": "ct", "ph": "ct", "adu": "adu", "dn": "adu",
     "electrons": "electron", "jy": "Jy", "beam": "beam", "kelvin": "K", "sec": "s", "second": "s", "seconds": "s",
-    "nanomaggies": "nmgy", "nanomaggy": "nmgy",
+    "nanomaggies": "nmgy", "nanomaggy": "nmgy", "nmgy": "nmgy",
 }
 
 _STRUCTURE = (

@@ -90,8 +90,8 @@ def test_other_names_and_missing_columns(tmp_path, weights, catalogue, capsys):
     table.remove_columns(["g_err", "r_err", "z_err", "coord"])
     table.write(tmp_path / "other.csv")
     out = tmp_path / "out.ecsv"
-    options = ["--columns", "g=dered_g", "--missing", "z", "g_err", "r_err", "z_err"]
-    assert run(weights, tmp_path / "other.csv", "-o", out, *options) == 0
+    options = ["--columns", "g=dered_g", "--missing", "z,g_err", "--missing", "r_err, z_err"]
+    assert run(weights, "-o", out, *options, tmp_path / "other.csv") == 0
     assert "60 are unlike the training galaxies" in capsys.readouterr().out
     bands = SampleTable({"g": table["dered_g"], "r": table["r"]} |
                         {name: np.full(60, np.nan) for name in ("z", "g_err", "r_err", "z_err")})
@@ -112,6 +112,8 @@ def test_galaxies_without_a_spectrum_are_not_compared(tmp_path, weights, catalog
 
 @pytest.mark.parametrize(("options", "message"), [
     (["--columns", "g=nothing"], "has no column 'nothing'"),
+    (["--columns", "g=r,g=z"], "--columns g=z: g is named twice"),
+    (["--columns", "g=r"], "column r would be g, r at once"),
     (["--columns", "u=g"], "the weights have no column 'u', but g, r, z"),
     (["--missing", "u"], "--missing u: the weights have no such column"),
     (["--true-redshift", "nothing"], "the catalogue has no such column"),
@@ -135,6 +137,9 @@ def test_files_that_cannot_be_used(tmp_path, weights, catalogue, capsys):
     (tmp_path / "text.fits").write_text("no table")
     assert run(weights, tmp_path / "text.fits", "-o", tmp_path / "a.ecsv") == 2
     assert "cannot be read as a table" in capsys.readouterr().err
+    (tmp_path / "text.cat").write_text("no table")
+    assert run(weights, tmp_path / "text.cat", "-o", tmp_path / "a.ecsv") == 2
+    assert "cannot be read as a table: neither its name (.ecsv, .fits" in capsys.readouterr().err
     table = Table.read(catalogue)
     table.remove_column("r_err")
     table.write(tmp_path / "lacks.ecsv")

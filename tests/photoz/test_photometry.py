@@ -1,9 +1,12 @@
 """Catalogues in their units: magnitudes, fluxes, errors, and what is missing."""
 
+import warnings
+
 import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import MaskedColumn, QTable, Table
 
 from astrolearn.photoz.photometry import asinh_magnitude, describe_table, read_table
@@ -30,12 +33,33 @@ def test_what_columns_are():
 
 
 @pytest.mark.parametrize(("band", "error"), [
-    ("u", "u_err"), ("u", "err_u"), ("u", "eu"), ("u", "e_u"), ("mag_u_lsst", "mag_err_u_lsst"),
+    ("u", "u_err"), ("u", "err_u"), ("u", "e_u"), ("mag_u_lsst", "mag_err_u_lsst"),
     ("modelMag_u", "modelMagErr_u"), ("FLUX_G", "FLUXERR_G"), ("g", "sigma_g"), ("g", "magerr_g"),
 ])  # fmt: skip
 def test_names_of_errors(band, error):
     table = Table({error: [0.1], band: [20.0]})
     assert describe_table(table)["kinds"] == ["error", "number"]
+
+
+def test_an_extinction_is_no_error_of_a_colour():
+    table = Table({"bv": [0.6], "ebv": [0.1]})
+    assert describe_table(table)["kinds"] == ["number", "number"]
+
+
+@pytest.mark.parametrize("text", ["nanomaggy", "nanomaggies", "nMgy", "nmgy"])
+@pytest.mark.parametrize("kind", [Table, QTable])
+def test_fluxes_of_surveys_in_files(tmp_path, text, kind):
+    table = Table({"g": np.array([10.0, 100.0, 1.0]), "g_err": np.array([1.0, 1.0, 1.0])})
+    hdu = fits.table_to_hdu(table)
+    hdu.header["TUNIT1"] = hdu.header["TUNIT2"] = text
+    hdu.writeto(tmp_path / "fluxes.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)  # of astropy, which does not know the word
+        read = kind.read(tmp_path / "fluxes.fits")
+    same = QTable({"g": table["g"] * u.nmgy, "g_err": table["g_err"] * u.nmgy})
+    description = describe_table(read)
+    assert description["kinds"] == ["flux", "error"]
+    np.testing.assert_allclose(read_table(read, description)[0], read_table(same, describe_table(same))[0])
 
 
 def test_asinh_magnitudes():
@@ -133,9 +157,16 @@ def test_what_is_refused():
         describe_table(table)
     del table["ra"]
     table["objID"] = np.array([1237648702973411443, 2, 3], dtype=np.uint64)
-    with pytest.raises(ValueError, match="'objID' looks like an identifier"):
-        describe_table(table)
-    del table["objID"]
+    for values in (table["objID"], np.asarray(table["objID"], float)):
+        table["number"] = values
+        with pytest.raises(ValueError, match="'number' looks like an identifier"):
+            describe_table(table[["g", "number"]])
+    del table["objID"], table["number"]
+    for name in ("RA", "dec", "mjd", "plate", "ID"):
+        table[name] = [1.0, 2.0, 3.0]
+        with pytest.raises(ValueError, match=f"'{name}' looks like an identifier or a place"):
+            describe_table(table)
+        del table[name]
     with pytest.raises(ValueError, match="no column 'r_err', which this was trained on; fill a band"):
         read_table(table[["g", "r", "g_err"]], describe_table(table))
     with pytest.raises(ValueError, match="no rows"):

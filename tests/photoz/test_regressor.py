@@ -1,22 +1,31 @@
 """PhotoZRegressor against the contract, on tables, images and both."""
 
 import os
+import pickle
 import subprocess
 import sys
 
 import astropy.units as u
 import numpy as np
 import pytest
+import torch
 from astropy.cosmology import Planck18
 from astropy.cosmology import units as cu
+from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.table import QTable, Table
+from astropy.utils.masked import Masked
 from estimator_checks import Case, parametrize
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 
 from astrolearn import PhotoZRegressor
 from astrolearn.core.tables import SampleTable
-from astrolearn.photoz.metrics import sigma_mad
+from astrolearn.photoz.densities import DensityEstimator
+from astrolearn.photoz.features import TableFeatures
+from astrolearn.photoz.galaxies import Galaxies
+from astrolearn.photoz.metrics import coverage, crps, pit, sigma_mad
+from astrolearn.photoz.photometry import read_table
+from astrolearn.photoz.splits import assign_folds
 
 BANDS = "gri"
 
@@ -149,7 +158,19 @@ def test_densities(fitted):
     np.testing.assert_array_equal(result["z_median"], fitted.predict(table))
     assert (result["z_q16"] < result["z_median"]).all()
     assert ((result["odds"] > 0) & (result["odds"] <= 1)).all()
-    assert not result["out_of_distribution"][:190].all()
+    assert result["out_of_distribution"].mean() < 0.05
+    quantiles = fitted.predict_quantiles(table, [0.16, 0.84])
+    np.testing.assert_array_equal(result["z_q16"], quantiles[:, 0])
+    np.testing.assert_array_equal(result["z_q84"], quantiles[:, 1])
+    fine = fitted.predict_pdf(table, z=np.linspace(*fitted.bounds_, 3001))
+    z, pdf = fine.meta["z_grid"].value, fine["pdf"].value
+    half = 0.06 * (1 + fine["z_mode"].value[:, None])
+    near = np.abs(z - fine["z_mode"].value[:, None]) <= half
+    np.testing.assert_allclose(result["odds"], np.trapezoid(np.where(near, pdf, 0), z, axis=1), atol=0.01)
+    mean = np.trapezoid(z * pdf, z, axis=1)
+    np.testing.assert_allclose(result["z_mean"].value, mean, rtol=1e-3)
+    variance = np.trapezoid((z - mean[:, None]) ** 2 * pdf, z, axis=1)
+    np.testing.assert_allclose(result["z_std"].value, np.sqrt(variance), rtol=0.01)
     coarse = fitted.predict_pdf(table, z=[0.0, 0.1, 0.2] * cu.redshift)
     expected = [np.interp(0.1, grid.value, pdf) for pdf in result["pdf"].value]
     np.testing.assert_allclose(coarse["pdf"][:, 1].value, expected, rtol=0.1, atol=0.2)
@@ -169,13 +190,70 @@ def test_the_grid_is_fine_enough_beside_targets_far_away():
 
 def test_intervals_cover_what_they_say(fitted):
     table, z = galaxies(3000, seed=3)
-    for coverage in (0.5, 0.68, 0.9):
-        lower, upper = fitted.predict_interval(table, coverage)
-        inside = ((z >= lower.value) & (z <= upper.value)).mean()
+    for wanted in (0.5, 0.68, 0.9):
+        lower, upper = fitted.predict_interval(table, wanted)
         # 1500 galaxies were held out, each of some networks, and 3000 tested
-        assert inside == pytest.approx(coverage, abs=4 * np.sqrt(coverage * (1 - coverage) * (1 / 1500 + 1 / 3000)))
+        error = np.sqrt(wanted * (1 - wanted) * (1 / 1500 + 1 / 3000))
+        assert coverage(z, lower, upper) == pytest.approx(wanted, abs=4 * error)
     with pytest.raises(ValueError, match=r"coverage=1\.0 must be between"):
         fitted.predict_interval(table, 1.0)
+
+
+def test_intervals_are_as_wide_as_the_held_out_galaxies_say(fitted):
+    table, _ = galaxies(20, seed=3)
+    other = pickle.loads(pickle.dumps(fitted))
+    other.conformity_ = np.linspace(0, 1, 101)[:-1] ** 0.5  # as of densities that are too narrow
+    half = 0.5 * other.conformity_[int(np.ceil(0.68 * 101)) - 1]
+    expected = fitted.predict_quantiles(table, [0.5 - half, 0.5 + half])
+    lower, upper = other.predict_interval(table, 0.68)
+    np.testing.assert_array_equal(np.column_stack([lower.value, upper.value]), expected.value)
+    assert (lower < fitted.predict_interval(table, 0.68)[0]).all()
+
+
+def test_calibration_asks_only_networks_that_have_not_seen_a_galaxy(monkeypatch):
+    table, z = galaxies(60)
+    asked = []
+
+    def outputs(self, rows):  # the mean that each network gives is its number
+        mean = np.broadcast_to(np.arange(self.n_networks_)[:, None], (len(rows), self.n_networks_, 2))
+        yield np.concatenate([0 * mean, mean, 0 * mean], axis=2).astype(np.float32)
+
+    def density(self, outputs):
+        asked.append((len(outputs), outputs[0, :, 2].astype(int).tolist()))
+        return original(self, outputs)
+
+    original = PhotoZRegressor._density
+    monkeypatch.setattr(PhotoZRegressor, "_outputs", outputs)
+    monkeypatch.setattr(PhotoZRegressor, "_density", density)
+    make(n_networks=7, n_folds=3, n_components=2, max_epochs=1).fit(table, z)
+    assert asked == [(20, [0, 3, 6]), (20, [1, 4]), (20, [2, 5])]
+
+
+def test_training_and_stopping_keep_to_their_folds(monkeypatch):
+    table, z = galaxies(100)
+    z = np.random.default_rng(0).permutation(z)  # which nothing in the table says: the longer, the worse
+    given = []
+
+    def fit_net(self, inputs, targets, rng, held_inputs, held_targets):
+        given.append((targets, held_targets))
+        original(self, inputs, targets, rng, held_inputs, held_targets)
+
+    original = DensityEstimator._fit_net
+    monkeypatch.setattr(DensityEstimator, "_fit_net", fit_net)
+    regressor = make(n_networks=5, max_epochs=40, lr=0.02, random_state=0).fit(table, z)
+    ((known, held),) = given
+    # 100 galaxies and ten seen again; each row is for the networks of the four other folds
+    np.testing.assert_array_equal(np.bincount(known[:, 1].astype(int))[:1], 0)
+    assert len(known) == 110
+    codes, counts = np.unique(held[:, 1], return_counts=True)
+    np.testing.assert_array_equal(codes, [-5, -4, -3, -2, -1])
+    np.testing.assert_array_equal(counts, 20)
+    # the weights are those of the best epoch, not of the last
+    history = np.array(regressor.net_.history[:, "valid_loss"])
+    assert history.argmin() < len(history) - 1
+    values, undetected = read_table(table, regressor.table_format_)
+    features = TableFeatures(regressor.features_).transform(values, undetected)
+    assert regressor._losses({"table": features}, held).mean() == pytest.approx(history.min(), rel=1e-4)
 
 
 def test_no_redshift_runs_away(fitted):
@@ -225,12 +303,31 @@ def test_any_scalar_target():
     assert metallicity.predict(table).unit == u.dex
     with pytest.raises(ValueError, match="'dex', not redshifts"):
         metallicity.predict_distance(table, Planck18)
-    negative = make().fit(table, z - 0.1)
-    assert negative.bounds_[0] < (z - 0.1).min() < 0
-    nearby = z - np.sort(z)[3]
-    assert nearby.min() <= make(random_state=0).fit(table, nearby).bounds_[0] < 0
-    with pytest.raises(ValueError, match="may be negative"):
+    negative = make().fit(table, z - 0.3)
+    assert negative.bounds_[0] < (z - 0.3).min() < 0
+    with pytest.raises(ValueError, match=r"go down to -0\.2.*: they are no cosmological redshifts"):
         negative.predict_distance(table, Planck18)
+    magnitude = make().fit(table, (20 * z - 24) * u.mag)
+    odds = magnitude.predict_pdf(table)["odds"]
+    assert ((odds > 0) & (odds <= 1)).all()
+    lower, upper = magnitude.predict_interval(table, 0.9)
+    assert 0 <= coverage((20 * z - 24) * u.mag, lower, upper) <= 1
+    result = magnitude.predict_pdf(table)
+    assert (pit((20 * z - 24) * u.mag, result) >= 0).all()
+    assert (crps(20 * z - 24, result) >= 0).all()
+
+
+def test_galaxies_that_come_nearer_do_not_make_redshifts_negative():
+    table, z = galaxies(200)
+    nearby = z - np.sort(z)[3]
+    plain = make(random_state=0).fit(table, nearby)
+    assert nearby.min() <= plain.bounds_[0] < 0
+    assert (plain.predict_distance(table, Planck18)["distance_q16"] >= 0).all()
+    regressor = make(random_state=0).fit(table, nearby * cu.redshift)
+    assert regressor.bounds_[0] == 0
+    assert (regressor.predict_quantiles(table, 0.0) >= 0).all()
+    with pytest.raises(ValueError, match="n_samples=0"):
+        plain.predict_distance(table, Planck18, n_samples=0)
 
 
 def test_cross_validation_keeps_units():
@@ -240,6 +337,38 @@ def test_cross_validation_keeps_units():
     assert scores.shape == (3,)
     search = GridSearchCV(make(), {"n_networks": [1, 2]}, cv=2).fit(table, z * cu.redshift)
     assert search.predict(table).unit == cu.redshift
+    assert np.isfinite(cross_val_score(make(), table, z * cu.redshift, cv=2, n_jobs=2)).all()
+
+
+def test_the_unit_of_redshifts_survives_files(tmp_path, fitted):
+    table, z = galaxies(50, seed=12)
+    QTable({"z": z * cu.redshift}).write(tmp_path / "z.ecsv")
+    read = QTable.read(tmp_path / "z.ecsv")["z"]
+    assert fitted.score(table, read) == fitted.score(table, z)
+    assert sigma_mad(pickle.loads(pickle.dumps(z * cu.redshift)), fitted.predict(table)) < 0.02
+
+
+def test_data_frames(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    table, z = galaxies(80)
+    frame = pandas.DataFrame({name: table[name].value for name in table.colnames})
+    regressor = make(random_state=0).fit(frame, z)
+    regressor.save(tmp_path / "frame.safetensors")
+    again = PhotoZRegressor.load(tmp_path / "frame.safetensors")
+    np.testing.assert_array_equal(again.predict(frame), regressor.predict(frame))
+    assert again.feature_names_in_.dtype == object
+    with pytest.raises(ValueError, match="feature names"):
+        again.predict(frame.rename(columns={"g": "x"}))
+
+
+def test_what_is_set_after_the_fit_does_not_change_what_was_fitted(tmp_path, fitted):
+    table, _ = galaxies(10, seed=13)
+    other = pickle.loads(pickle.dumps(fitted)).set_params(n_networks=3, n_components=2, architecture="menko2024")
+    other.save(tmp_path / "other.safetensors")
+    np.testing.assert_array_equal(PhotoZRegressor.load(tmp_path / "other.safetensors").predict(table),
+                                  fitted.predict(table))
+    wide = pickle.loads(pickle.dumps(fitted)).set_params(odds_width=0.2)
+    assert (wide.predict_pdf(table)["odds"] > fitted.predict_pdf(table)["odds"]).all()
 
 
 def test_copies_are_held_out_together():
@@ -247,8 +376,10 @@ def test_copies_are_held_out_together():
     rows = np.repeat(np.arange(30), 4)
     regressor = make(random_state=1)
     regressor.fit(table[rows], z[rows])
-    # held out are whole galaxies: 4, 8, ... rows
-    assert len(regressor.conformity_) % 4 == 0
+    assert len(regressor.conformity_) == 2 * 24  # of the two folds that a network holds out
+    values = np.column_stack([table[band].value for band in BANDS])[rows]
+    fold = assign_folds(Galaxies(values=values), None, 5, np.random.default_rng(0))
+    np.testing.assert_array_equal(fold.reshape(30, 4), np.repeat(fold[::4, None], 4, axis=1))
     with pytest.raises(ValueError, match="nothing can be held out"):
         make().fit(table[np.zeros(10, int)], z[:10])
     with pytest.raises(ValueError, match="nothing can be held out"):
@@ -292,6 +423,26 @@ def test_images_beside_a_table_correct_it_where_they_say_more():
     assert error["wrong table, images"] < 0.6 * error["wrong table"]
 
 
+@pytest.mark.parametrize(("gain", "kept"), [(0.0, False), (0.02, False), (1.0, True)])
+def test_a_correction_must_be_worth_more_than_its_error(monkeypatch, gain, kept):
+    images, z = stamps(n=60, seed=3)
+    scatter = np.random.default_rng(0).normal(size=12)  # of the held-out fifth; the mean's error is 0.3
+    losses = iter([scatter - scatter.mean() + gain, np.zeros(12)])
+    monkeypatch.setattr(DensityEstimator, "_losses", lambda self, inputs, targets: next(losses))
+    correction = make(random_state=0).fit(images, z).net_.module_.correction
+    assert (correction.weight != 0).any() == kept
+    assert (correction.bias != 0).any() == kept
+
+
+def test_unusual_images_beside_a_table_are_marked():
+    images, z = stamps(n=120, seed=3)
+    table, _ = galaxies(120, seed=4)
+    regressor = make(random_state=0).fit({"table": table, "images": images}, z)
+    assert regressor.predict_pdf({"table": table, "images": images})["out_of_distribution"].mean() < 0.05
+    for strange in (0 * images, 1e6 * images):
+        assert regressor.predict_pdf({"table": table, "images": strange})["out_of_distribution"].all()
+
+
 def take(X, rows):
     return {name: part[rows] for name, part in X.items()} if isinstance(X, dict) else X[rows]
 
@@ -308,6 +459,10 @@ def test_the_published_network():
     assert (lower < upper).all()
     result = regressor.predict_pdf(images)
     assert (result["z_median"] >= 0).all()
+    # the width of its densities is that of the residuals of the six galaxies that were held out
+    residuals = np.sort(np.abs(z - regressor.predict(images)))
+    assert residuals[0] < regressor.spread_ / 1.4826 < residuals[-1]
+    assert len(regressor.conformity_) == 6
     with pytest.raises(ValueError, match="images of 20 pixels; .* needs 32 at least"):
         make(architecture="menko2024").fit(*stamps())
     with pytest.raises(ValueError, match="takes images and no table"):
@@ -320,6 +475,22 @@ def test_images_are_seen_from_all_sides():
     expected = regressor.predict(images)
     for view in (images[:, :, ::-1], images.swapaxes(2, 3), np.rot90(images, axes=(2, 3))):
         np.testing.assert_allclose(regressor.predict(view), expected, atol=1e-5)
+    # and in training each is seen from a side that is drawn
+    trunk = regressor.net_.module_.trunk
+    same = torch.tensor(np.random.default_rng(0).normal(size=(1, 2, 20, 20)).astype(np.float32)).expand(64, -1, -1, -1)
+    with torch.no_grad():
+        assert trunk.train()(same).std(dim=0).max() > 1e-3
+        assert trunk.eval()(same).std(dim=0).max() < 1e-5
+
+
+def test_paths_of_images(tmp_path):
+    images, z = stamps(20)
+    paths = []
+    for i, image in enumerate(images):
+        paths.append(str(tmp_path / f"{i}.fits"))
+        fits.writeto(paths[-1], image)
+    regressor = make(random_state=0).fit(paths, z)
+    np.testing.assert_array_equal(regressor.predict(np.array(paths)), regressor.predict(images))
 
 
 def test_the_same_seed_gives_the_same_in_every_process():
@@ -341,13 +512,16 @@ def test_arrays_are_plain_numbers():
     gappy = np.where(np.arange(80)[:, None] % 7 == 0, np.nan, plain)
     masked = np.ma.MaskedArray(np.nan_to_num(gappy, nan=-99.0), mask=np.isnan(gappy))
     fitted = make(random_state=0).fit(plain, Z)
-    np.testing.assert_array_equal(fitted.predict(masked), fitted.predict(gappy))
+    for other in (masked, Masked(masked.data, mask=masked.mask), Masked(masked.data * u.mag, mask=masked.mask)):
+        np.testing.assert_array_equal(fitted.predict(other), fitted.predict(gappy))
+    np.testing.assert_array_equal(make(random_state=0).fit(plain * u.mag, Z).predict(plain), fitted.predict(plain))
 
 
 def test_targets_that_are_missing_or_no_numbers():
     masked = np.ma.MaskedArray(np.where(np.arange(80) == 3, -99.0, Z), mask=np.arange(80) == 3)
-    with pytest.raises(ValueError, match="y has 1 missing values"):
-        make().fit(TABLE, masked)
+    for y in (masked, Masked(masked.data, mask=masked.mask)):
+        with pytest.raises(ValueError, match="y has 1 missing values"):
+            make().fit(TABLE, y)
     with pytest.raises(ValueError, match=r"y is in 'mag\(AB\)'"):
         make().fit(TABLE, Z * u.ABmag)
 

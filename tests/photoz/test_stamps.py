@@ -23,6 +23,17 @@ def test_light():
     assert np.median(flux[:, 2] / flux[:, 3]) == pytest.approx(10**-0.2, rel=0.02)
 
 
+@pytest.mark.parametrize("size", [32, 33])
+def test_galaxies_are_in_the_middle(size):
+    images = simulate_stamps(np.full((400, 1), 14.0), size=size, depth=(30.0,), random_state=3).value[:, 0]
+    position = np.arange(size) - (size - 1) / 2
+    peak = images * (images > 0.3 * images.max(axis=(1, 2), keepdims=True))
+    for axis in (1, 2):
+        centre = (peak.sum(axis=axis) * position).sum(axis=1) / peak.sum(axis=(1, 2))
+        assert np.abs(centre).max() < 1.3
+        assert centre.mean() == pytest.approx(0, abs=4 * np.sqrt(1 / 3 / 400))
+
+
 def test_noise_is_that_of_the_depth():
     images = simulate_stamps(np.full((20, 5), 40.0), random_state=1).value
     # a matched filter for a point source of 1.2 arcsec measures the limit with five standard deviations

@@ -8,6 +8,7 @@ from astropy.nddata import CCDData
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, Sip
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from astrolearn import PhotoZRegressor
@@ -70,6 +71,9 @@ def test_in_a_pipeline():
     z = rng.uniform(0, 0.3, 24)
     predicted = clone(steps).fit(coord, z).predict(coord)
     assert predicted.shape == (24,)
+    assert np.isfinite(cross_val_score(steps, coord, z, cv=2)).all()
+    search = GridSearchCV(steps, {"cutoutextractor__size": [16, 20]}, cv=2).fit(coord, z)
+    assert search.best_estimator_.predict(coord[:3]).shape == (3,)
 
 
 def test_what_is_refused():
@@ -85,6 +89,17 @@ def test_what_is_refused():
         CutoutExtractor([image(), np.zeros((9, 9))]).fit()
     with pytest.raises(ValueError, match=r"differ in the size of their pixels: 0\.400, 0\.500 arcsec"):
         CutoutExtractor([image(), image(0.5)]).fit()
+    for nowhere in (SkyCoord([60.0], [2.0], unit="deg"), SkyCoord([330.0], [-2.0], unit="deg"),
+                    SkyCoord([np.nan], [2.0], unit="deg")):
+        with pytest.raises(ValueError, match=r"X\[0\] at .* is outside band 0"):
+            CutoutExtractor(image()).transform(nowhere)
+    turned = image()
+    turned.wcs.wcs.cdelt = -turned.wcs.wcs.cdelt
+    with pytest.raises(ValueError, match="differ in the direction"):
+        CutoutExtractor([image(), turned]).fit()
+    with pytest.raises(ValueError, match=r"size=5\.5 is not a whole number"):
+        CutoutExtractor(image(), size=5.5).fit()
+    assert CutoutExtractor(image(), size=5.0).transform(coord).shape == (1, 1, 5, 5)
     with pytest.raises(ValueError, match="less than a pixel"):
         CutoutExtractor(image(), size="0.1 arcsec").fit()
     with pytest.raises(u.UnitConversionError, match="size"):
