@@ -25,7 +25,7 @@ from astrolearn.photoz.metrics import sigma_mad, sigma_mad_scorer
 
 __all__ = ["GRIDS", "PEERS", "TUNING", "features", "predict"]
 
-TUNING = "the choice of their settings (and of the errors as features) within the training galaxies"
+TUNING = "the choice of their settings (and of the errors as features) within the training galaxies, and the prediction"
 _GRID_SIZE = 301
 _FAINT = 30.0
 
@@ -105,8 +105,13 @@ def _rail(module, name, choices, table, redshift, test):
     train, held = train_test_split(np.arange(len(table)), test_size=0.2, random_state=0)
     widths = []
     for options in choices:
-        points, _ = _run_rail(module, name, options, table[train], redshift[train], table[held])
-        widths.append(sigma_mad(redshift[held], points))
+        try:
+            points, _ = _run_rail(module, name, options, table[train], redshift[train], table[held])
+            widths.append(sigma_mad(redshift[held], points))
+        except np.linalg.LinAlgError:  # of more basis functions than so few galaxies can hold
+            widths.append(np.inf)
+    if not np.isfinite(widths).any():
+        return None, None
     return _run_rail(module, name, choices[int(np.argmin(widths))], table, redshift, test)
 
 

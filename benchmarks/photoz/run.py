@@ -1,6 +1,6 @@
 """The benchmarks of photometric redshifts, in the order in which they run."""
 
-from benchmarks.photoz import images, speed, tables
+from benchmarks.photoz import choices, images, speed, tables
 from benchmarks.photoz.context import Context
 from benchmarks.suite import run_benchmarks
 
@@ -10,6 +10,7 @@ BENCHMARKS = {
     "photoz-sdss": tables.main_galaxy_sample,
     "photoz-colours": tables.colours_25k,
     "photoz-lsst": tables.lsst,
+    "photoz-choices": choices.choices,
     "photoz-jpg": images.metallicity,
     "photoz-stamps": images.stamps,
     "photoz-speed": speed.speed,

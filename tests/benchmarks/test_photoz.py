@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from astrolearn.core.tables import SampleTable
-from benchmarks.photoz import card, data, peers, scores
+from benchmarks.photoz import card, choices, data, images, peers, scores
 from benchmarks.photoz.tables import OURS
 
 
@@ -72,10 +72,42 @@ def test_peers_on_a_table(name):
 @pytest.mark.parametrize("name", list(peers._RAIL))
 def test_peers_of_rail(name):
     pytest.importorskip("rail.estimation.algos.flexzboost", reason="needs the extra bench")
-    columns, z = table(200)
-    points, (densities, grid) = peers.predict(name, columns[:150], z[:150], columns[150:])
-    assert densities.shape == (50, len(grid))
-    assert np.median(np.abs(points - z[150:].value)) < 0.03
+    columns, z = table(700)
+    columns["g"] += 0.02 * np.random.default_rng(3).normal(size=700) * u.mag  # of exact relations GPz has no inverse
+    points, (densities, grid) = peers.predict(name, columns[:600], z[:600], columns[600:])
+    assert densities.shape == (100, len(grid))
+    assert np.median(np.abs(points - z[600:].value)) < 0.03
+
+
+def test_light_is_that_of_the_training_images():
+    rng = np.random.default_rng(0)
+    training, test = rng.normal(size=(20, 2, 16, 16)), 5 * rng.normal(size=(3, 2, 16, 16))
+    light = images._light(test, training)
+    assert light.shape == (3, 15)
+    np.testing.assert_allclose(light[0], images._light(test[:1], training)[0], rtol=1e-5)
+    np.testing.assert_allclose(light[:, 10:], light[:, 1:10:2] - light[:, :10:2], atol=1e-6)
+
+
+def test_densities_of_bins():
+    rng = np.random.default_rng(1)
+    probability = rng.dirichlet(np.ones(12), size=5)
+    binned = choices.Binned(probability, (0.0, 0.6))
+    grid = np.linspace(-0.1, 0.7, 8001)
+    pdf = binned.pdf(grid)
+    mean, std = binned.moments()
+    np.testing.assert_allclose(np.trapezoid(pdf, grid, axis=1), 1, atol=2e-3)
+    np.testing.assert_allclose(np.trapezoid(pdf * grid, grid, axis=1), mean, rtol=2e-3)
+    np.testing.assert_allclose(np.trapezoid(pdf * (grid - mean[:, None]) ** 2, grid, axis=1), std**2, rtol=5e-3)
+    np.testing.assert_allclose(binned.cdf(binned.ppf(0.3)), 0.3)
+    assert (pdf.argmax(axis=1) == np.searchsorted(grid, binned.edges[probability.argmax(axis=1)])).all()
+
+
+def test_bins_learn_a_redshift():
+    columns, z = table(300)
+    binned = choices.BinnedRegressor(random_state=0, n_networks=3, n_components=5).fit(columns[1:250], z[1:250])
+    assert np.median(np.abs(binned.predict(columns[250:]) - z[250:])) < 0.04
+    lower, upper = binned.predict_interval(columns[250:], 0.9)
+    assert 0.7 < ((lower <= z[250:]) & (z[250:] <= upper)).mean() <= 1
 
 
 def test_gpz_needs_errors():
