@@ -2,11 +2,14 @@
 
 from astrolearn.counts.catalogues import draw_catalogue
 from astrolearn.counts.families import GaussianProcess, IndependentBins, MixedFamily, TalkFamily
+from astrolearn.counts.fluctuations import fluctuation_analysis
 from astrolearn.counts.instruments import Instrument, gaussian_beam_area, synthesised_psf
-from astrolearn.counts.models import CountModel, ReferenceCounts, read_counts, write_counts
+from astrolearn.counts.models import LOG_FLUX, CountModel, ReferenceCounts, read_counts, write_counts
+from astrolearn.counts.pofd import deflection_probability
 from astrolearn.counts.simulator import RadioSkySimulator
 
 __all__ = [
+    "LOG_FLUX",
     "CountModel",
     "GaussianProcess",
     "IndependentBins",
@@ -15,7 +18,9 @@ __all__ = [
     "RadioSkySimulator",
     "ReferenceCounts",
     "TalkFamily",
+    "deflection_probability",
     "draw_catalogue",
+    "fluctuation_analysis",
     "gaussian_beam_area",
     "read_counts",
     "synthesised_psf",
