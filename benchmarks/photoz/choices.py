@@ -10,7 +10,7 @@ from torch import nn
 from astrolearn import PhotoZRegressor
 from astrolearn.photoz.mixture import MixtureLoss
 from benchmarks.photoz.data import main_galaxies, simulated_lsst
-from benchmarks.photoz.scores import header, measure, note, predicted, row
+from benchmarks.photoz.scores import CORES, header, measure, note, predicted, row
 from benchmarks.report import Report
 
 __all__ = ["Binned", "BinnedRegressor", "choices"]
@@ -45,7 +45,7 @@ def choices(context):
     report.text(
         f"{note(len(table))} All are ensembles of ten networks of the same size, trained alike; bins are equally wide "
         "in redshift between the same bounds, and learn by cross-entropy. A mixture of five is the default. Seconds "
-        "are for training and prediction on two cores."
+        f"are for training and prediction on {CORES}."
     )
     return report
 

@@ -14,7 +14,7 @@ from astrolearn.photoz.metrics import crps, sigma_mad_scorer
 from astrolearn.photoz.stamps import simulate_stamps
 from benchmarks.photoz.data import BANDS, jpgs, main_galaxies
 from benchmarks.photoz.peers import GRIDS
-from benchmarks.photoz.scores import difference, header, measure, note, predicted, row
+from benchmarks.photoz.scores import CORES, difference, header, measure, note, predicted, row
 from benchmarks.report import Report, with_error
 
 __all__ = ["metallicity", "stamps"]
@@ -65,7 +65,7 @@ def metallicity(context):
                                        "seconds per fit"], rows)
     report.text(
         f"Colours are {_LIGHT}, {colours.shape[1]} columns; the settings of random forest and gradient boosting are "
-        "chosen by cross-validation in each training set, and that is part of the seconds, on two cores. menko2024 has "
+        f"chosen by cross-validation in each training set, and that is part of the seconds, on {CORES}. menko2024 has "
         f"the settings of the talk but for batches of {few['batch_size']}, which make its {few['max_epochs']} epochs "
         "1600 steps, as many as there. Errors are those "
         f"of {_RESAMPLINGS} resamplings of the galaxies."
@@ -119,7 +119,7 @@ def stamps(context):
         f"{note(len(z))} Images beside the table change sigma_MAD by {change:+.5f} ± {error:.5f}: the simulation has "
         "put nothing into them that the magnitudes do not say. They say less than the magnitudes because they have "
         "noise of their own. menko2024 has the settings of the talk, but for the size of the images. The methods of "
-        f"scikit-learn see {_LIGHT}, {light.shape[1]} columns. Seconds are for training on two cores, "
+        f"scikit-learn see {_LIGHT}, {light.shape[1]} columns. Seconds are for training on {CORES}, "
         "those of the methods of scikit-learn with the choice of their settings and the prediction."
     )
     return report

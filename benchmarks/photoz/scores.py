@@ -1,13 +1,15 @@
 """What is measured of redshifts, with errors, and the rows of the tables that show it."""
 
 import numpy as np
+import torch
 from scipy.stats import kstest
 
 from astrolearn.photoz import metrics
 from benchmarks.report import with_error
 
-__all__ = ["difference", "header", "measure", "note", "predicted", "row"]
+__all__ = ["CORES", "difference", "header", "measure", "note", "predicted", "row"]
 
+CORES = {1: "one core", 2: "two cores"}.get(torch.get_num_threads(), f"{torch.get_num_threads()} cores")
 _RESAMPLINGS = 200
 _NOTE = (
     "dz = error / (1 + z); points are medians of the densities where there are any. Errors are those of "

@@ -8,7 +8,7 @@ from astrolearn import PhotoZRegressor
 from astrolearn.photoz.plots import plot_pit, plot_redshifts
 from benchmarks.photoz.data import colours, main_galaxies, simulated_lsst
 from benchmarks.photoz.peers import PEERS, TUNING, predict
-from benchmarks.photoz.scores import header, measure, note, predicted, row
+from benchmarks.photoz.scores import CORES, header, measure, note, predicted, row
 from benchmarks.report import Report
 
 __all__ = ["OURS", "colours_25k", "lsst", "main_galaxy_sample"]
@@ -92,7 +92,7 @@ def _compare(report, table, redshift, test, true, threshold, regressor=None):
             results[name] = numbers, time.perf_counter() - start
     report.table("Test galaxies", header(threshold), [row(name, *result) for name, result in results.items()])
     report.text(
-        f"{note(len(test))} Seconds are for training on two cores; those of the others include {TUNING}."
+        f"{note(len(test))} Seconds are for training on {CORES}; those of the others include {TUNING}."
     )
     for name, (numbers, taken) in results.items():
         report.numbers[name] = numbers | {"seconds": taken}
