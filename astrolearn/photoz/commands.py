@@ -112,11 +112,12 @@ def _read(path):
 def _bands(table, names, renamed, missing, path, true_redshift):
     """The columns of the weights, by their names there."""
     has = f"it has {', '.join(table.colnames)}"
-    own = dict(zip(names, names, strict=True))
+    own, named = dict(zip(names, names, strict=True)), set()
     for text in renamed:
         name, _, column = text.partition("=")
-        if own.get(name, name) != name:
+        if name in named:
             raise ValueError(f"--columns {text}: {name} is named twice")
+        named.add(name)
         if name not in own:
             raise ValueError(f"--columns {text}: the weights have no column {name!r}, but {', '.join(names)}")
         if column not in table.colnames:
@@ -129,10 +130,11 @@ def _bands(table, names, renamed, missing, path, true_redshift):
     if absent:
         raise ValueError(f"{path} has no column {', '.join(absent)}: say with --columns what it is called there, or "
                          f"with --missing that there is none; {has}")
-    bands = [own[name] for name in names if name not in missing]
-    twice = next((column for column in bands if bands.count(column) > 1), None)
-    if twice is not None:
-        raise ValueError(f"column {twice} would be {', '.join(name for name in names if own[name] == twice)} at once")
+    present = [name for name in names if name not in missing]
+    for name in present:
+        same = [other for other in present if own[other] == own[name]]
+        if len(same) > 1:
+            raise ValueError(f"column {own[name]} would be {', '.join(same)} at once")
     taken = [name for name in names if own[name] == true_redshift and name not in missing]
     if taken:
         raise ValueError(f"column {true_redshift} cannot be the true redshift and the band {taken[0]}: say with "

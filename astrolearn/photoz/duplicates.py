@@ -14,7 +14,7 @@ from astropy.coordinates import SkyCoord
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from astrolearn.core.inputs import as_quantity
+from astrolearn.core.inputs import as_quantity, to_float
 from astrolearn.photoz.galaxies import fingerprints, split_input
 from astrolearn.photoz.images import read_images
 from astrolearn.photoz.photometry import as_table
@@ -119,15 +119,16 @@ def _keys(X, y, ids, coord):
         names = [named[name] for name in ("objid", "specobjid") if name in named]
         if ids is None:
             keys |= {name: _identifiers(table[name]) for name in names}
-        places = [named[name] for name in ("ra", "dec") if name in named]
+        places = [named[name] for name in ("ra", "dec") if name in named and _is_angle(table[named[name]])]
         if coord is None and "coord" in named and isinstance(table[named["coord"]], SkyCoord):
             coord = table[named["coord"]]
         elif coord is None and len(places) == 2:
-            coord = SkyCoord(*(u.Quantity(table[name], u.deg) for name in places))
-        columns = [np.ma.filled(np.ma.asarray(getattr(table[name], "value", table[name]), float), np.nan)
+            coord = _positions(*(table[name] for name in places))
+        columns = [to_float(table[name], getattr(table[name], "unit", None), name, missing="keep", dtype=np.float64)
                    for name in table.colnames if name not in (*names, *places) and _describes(table[name])]
         if columns:
-            keys["equal rows"] = fingerprints(np.hstack([column.reshape(len(table), -1) for column in columns]))
+            rows = np.hstack([column.reshape(len(table), -1) for column in columns])
+            keys["equal rows"] = _own_where(np.isnan(rows).all(axis=1), fingerprints(rows))
     elif table is not None:
         keys["equal rows"] = fingerprints(np.asarray(table, dtype=float))
     if images is not None:
@@ -149,10 +150,23 @@ def _keys(X, y, ids, coord):
 
 def _describes(column):
     """Whether a column says what an object is like: numbers, but none that only count the rows."""
-    values = np.asarray(getattr(column, "value", column))
-    if isinstance(column, SkyCoord) or values.dtype.kind not in "fiu":
+    if isinstance(column, SkyCoord) or np.asarray(getattr(column, "value", column)).dtype.kind not in "fiu":
         return False
-    return values.dtype.kind == "f" or len(np.unique(values)) < len(values)
+    values = np.asarray(getattr(column, "value", column))
+    counts = values.dtype.kind in "iu" and np.ptp(values) == len(values) - 1 and len(np.unique(values)) == len(values)
+    return not counts
+
+
+def _is_angle(column):
+    values, unit = np.asarray(getattr(column, "value", column)), getattr(column, "unit", None)
+    return values.dtype.kind in "fiu" and (unit is None or u.Unit(unit).is_equivalent(u.deg))
+
+
+def _positions(ra, dec):
+    """Coordinates of two columns; those that are missing, or none on the sky, are NaN."""
+    ra, dec = (to_float(column, u.deg, name, missing="keep", dtype=np.float64)
+               for column, name in ((ra, "ra"), (dec, "dec")))
+    return SkyCoord(ra, np.where(np.abs(dec) <= 90, dec, np.nan), unit=u.deg)
 
 
 def _by_chance(target):
@@ -178,7 +192,12 @@ def _identifiers(column):
     values = np.ma.getdata(values)
     if values.dtype.kind in "iuf":
         none |= ~(values > 0)
-    number = np.unique(values, return_inverse=True)[1]
+    return _own_where(none, values)
+
+
+def _own_where(none, key):
+    """Numbers of keys, the same for the same; each a number of its own where there is none."""
+    number = np.unique(key, return_inverse=True)[1]
     number[none] = number.max() + 1 + np.arange(none.sum())
     return number
 
@@ -187,7 +206,10 @@ def _numbered(key, radius):
     """Number per row; rows with the same key have the same, or positions within the radius."""
     if not isinstance(key, SkyCoord):
         return np.unique(key, return_inverse=True)[1]
-    return grouped_positions(key, as_quantity(radius, u.arcsec, "radius"))
+    known = np.isfinite(key.data.lon) & np.isfinite(key.data.lat)
+    number = np.arange(len(key))
+    number[known] = len(key) + grouped_positions(key[known], as_quantity(radius, u.arcsec, "radius"))
+    return np.unique(number, return_inverse=True)[1]
 
 
 def grouped_positions(coord, radius):

@@ -75,7 +75,7 @@ def describe_table(table, columns=None):
     names = list(table.colnames if columns is None else columns)
     if not names:
         raise ValueError("X has no columns")
-    table = _recognised(table)
+    table = _recognised(table, names)
     units = [_unit(table, name) for name in names]
     of = [_belongs_to(name, names) for name in names]
     kinds = [_kind(table, name, unit, of[i] >= 0) for i, (name, unit) in enumerate(zip(names, units, strict=True))]
@@ -127,7 +127,7 @@ def read_table(table, description):
                          "was not observed with NaN")
     if len(table) == 0:
         raise ValueError("X is empty: it has no rows")
-    table = _recognised(table)
+    table = _recognised(table, description["names"])
     raw = np.stack([_read(table, i, description) for i in range(len(description["names"]))], axis=1)
     values, undetected = drop_flags(raw)
     fluxes = np.array([kind == "flux" for kind in description["kinds"]])
@@ -165,9 +165,10 @@ def _belongs_to(name, names):
     return -1
 
 
-def _recognised(table):
-    """The table with units that astropy did not recognise in a file, such as nanomaggies, where they are known."""
-    unknown = [name for name in table.colnames if isinstance(getattr(table[name], "unit", None), u.UnrecognizedUnit)]
+def _recognised(table, names):
+    """The table with units of columns that astropy did not recognise in a file, such as nanomaggies."""
+    unknown = [name for name in names if name in table.colnames
+               and isinstance(getattr(table[name], "unit", None), u.UnrecognizedUnit)]
     if unknown:
         table = table.copy(copy_data=False)
     for name in unknown:
@@ -192,7 +193,8 @@ def _kind(table, name, unit, is_error):
         raise ValueError(f"column {name!r} does not hold one number per galaxy: {remedy}")
     if unit is None or unit == u.dimensionless_unscaled:
         kind = "number"
-        largest = np.nanmax(np.abs(np.ma.filled(np.ma.asarray(_bare(column)), 0).astype(float)), initial=0)
+        values = np.abs(np.ma.filled(np.ma.asarray(_bare(column)), 0).astype(float))
+        largest = values.max(initial=0, where=np.isfinite(values))
         if name.lower() in _PLACES_AND_NUMBERS or largest > _LARGEST:
             raise ValueError(f"column {name!r} looks like an identifier or a place, by which a network would know "
                              f"galaxies again: {remedy}")

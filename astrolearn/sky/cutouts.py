@@ -15,7 +15,7 @@ from astrolearn.core.transformers import StatelessTransformer
 
 __all__ = ["CutoutExtractor"]
 
-_FAR = 2.0**31  # pixels
+_FAR, _INEXACT = 2.0**31, 0.1  # pixels
 
 
 class CutoutExtractor(StatelessTransformer):
@@ -65,8 +65,12 @@ class CutoutExtractor(StatelessTransformer):
             values = to_float(band, unit, f"band {j} of the image", missing="keep")
             wcs = _without_leftovers(band.wcs, values.shape, f"band {j} of the image")
             pixels = np.stack(wcs.celestial.world_to_pixel(X), axis=1)
-            # far from the image there may be no pixel at all: on the other side of the sky, say
+            # far from the image there may be no pixel at all, on the other side of the sky, say, or where the inversion
+            # of distortions does not end
             near = np.isfinite(pixels).all(axis=1) & (np.abs(pixels) < _FAR).all(axis=1)
+            back = wcs.celestial.pixel_to_world(*np.where(near[:, None], pixels, 0.0).T)
+            scale = proj_plane_pixel_scales(wcs.celestial).mean() * u.deg
+            near &= back.separation(X) < _INEXACT * scale
             for i, pixel in enumerate(pixels):
                 try:
                     if not near[i]:

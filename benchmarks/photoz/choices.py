@@ -10,7 +10,7 @@ from torch import nn
 from astrolearn import PhotoZRegressor
 from astrolearn.photoz.mixture import MixtureLoss
 from benchmarks.photoz.data import main_galaxies, simulated_lsst
-from benchmarks.photoz.scores import CORES, header, measure, note, predicted, row
+from benchmarks.photoz.scores import CORES, header, measure, predicted, row
 from benchmarks.report import Report
 
 __all__ = ["Binned", "BinnedRegressor", "choices"]
@@ -26,8 +26,8 @@ def choices(context):
         f"{_FOLDS}-fold cross-validation within the training galaxies of two other pages; their test galaxies, and the "
         "shipped weights, take no part.",
     )
-    methods = {f"mixture of {k}": (PhotoZRegressor, k) for k in (1, 3, 5, 8)}
-    methods |= {f"{3 * k} bins": (BinnedRegressor, k) for k in (10, 20, 60)}
+    methods = {f"mixture of {k}": (PhotoZRegressor, k) for k in (1, 3, 5)}
+    methods |= {f"{3 * k} bins": (BinnedRegressor, k) for k in (20, 60)}
     for title, galaxies, threshold in (
         ("SDSS Main Galaxy Sample", main_galaxies(context.data), 0.05),
         ("Simulated LSST galaxies", simulated_lsst(context.data), 0.15),
@@ -36,22 +36,24 @@ def choices(context):
         rows = []
         for name, (kind, n_components) in methods.items():
             start = time.perf_counter()
-            numbers = _cross_validated(lambda: kind(random_state=0, n_components=n_components),  # noqa: B023
-                                       table, redshift, threshold)
+            said = _cross_validated(lambda: kind(random_state=0, n_components=n_components), table, redshift)  # noqa: B023
             seconds = (time.perf_counter() - start) / _FOLDS
+            numbers = measure(redshift.value, *said, threshold)
             report.numbers[f"{title}: {name}"] = numbers | {"seconds": seconds}
             rows.append(row(name, numbers, seconds))
         report.table(f"{title}: {len(table)} galaxies, each held out once", header(threshold), rows)
     report.text(
-        f"{note(len(table))} All are ensembles of ten networks of the same size, trained alike; bins are equally wide "
-        "in redshift between the same bounds, and learn by cross-entropy. A mixture of five is the default. Seconds "
-        f"are for training and prediction on {CORES}."
+        "dz = error / (1 + z); points are medians of the densities. Errors are those of 200 resamplings of the "
+        "galaxies. CRPS is in units of redshift, KS the largest distance between the distribution of the PIT and the "
+        "uniform one; intervals are the conformal ones. All are ensembles of ten networks of the same size, trained "
+        "alike; bins are equally wide in redshift between the same bounds, and learn by cross-entropy. A mixture of "
+        f"five is the default. Seconds are for training and prediction, per fold, on {CORES}."
     )
     return report
 
 
-def _cross_validated(make, table, redshift, threshold):
-    """Numbers of all galaxies, each from a regressor that has not seen it."""
+def _cross_validated(make, table, redshift):
+    """What is said of all galaxies, of each by a regressor that has not seen it, as `measure` takes it."""
     true = redshift.value
     points, inside, pdf, grid = np.empty(len(true)), np.empty(len(true), bool), None, None
     for train, held in KFold(_FOLDS, shuffle=True, random_state=0).split(true):
@@ -61,7 +63,7 @@ def _cross_validated(make, table, redshift, threshold):
             pdf = np.empty((len(true), len(grid)))
         points[held], _, inside[held] = predicted(regressor, table[held], true[held])[1]
         pdf[held] = np.asarray(regressor.predict_pdf(table[held], grid)["pdf"])
-    return measure(true, points, (pdf, grid), inside, threshold)
+    return points, (pdf, grid), inside
 
 
 class BinnedRegressor(PhotoZRegressor):

@@ -41,34 +41,31 @@ def metallicity(context):
     few = _TALK | {"batch_size": 8}
     methods = {
         OURS: lambda fold: (PhotoZRegressor(random_state=fold), images),
-        TALK: lambda fold: (PhotoZRegressor(random_state=fold, **few), images),
         "random forest on colours": lambda fold: (_tuned("random forest"), colours),
         "gradient boosting on colours": lambda fold: (_tuned("gradient boosting"), colours),
         "ridge regression on colours": lambda fold: (
             make_pipeline(StandardScaler(), RidgeCV(np.geomspace(0.01, 1000, 20))), colours),
     }  # fmt: skip
-    rows = []
+    rows, first = [], {}
+    folds = list(KFold(_FOLDS, shuffle=True, random_state=0).split(images))
     for name, make in methods.items():
-        points, seconds, scores, inside = np.empty(len(y)), [], [], []
-        for fold, (train, test) in enumerate(KFold(_FOLDS, shuffle=True, random_state=0).split(images)):
-            estimator, X = make(fold)
-            start = time.perf_counter()
-            estimator.fit(X[train], y[train])
-            seconds.append(time.perf_counter() - start)
-            points[test] = estimator.predict(X[test])
-            if isinstance(estimator, PhotoZRegressor):
-                scores.append(crps(y[test], estimator.predict_pdf(X[test])))
-                lower, upper = estimator.predict_interval(X[test])
-                inside.append((lower <= y[test]) & (y[test] <= upper))
-        rows.append(_metallicity_row(report, name, points - y, y, scores, inside, np.mean(seconds)))
+        points, *rest, seconds = _held_out(make, y, folds)
+        rows.append(_metallicity_row(report, name, points - y, y, *rest, seconds))
+        first[name] = *_rmse((points - y)[folds[0][1]]), seconds
+    points, *_, seconds = _held_out(lambda fold: (PhotoZRegressor(random_state=fold, **few), images), y, folds[:1])
+    first[TALK] = *_rmse((points - y)[folds[0][1]]), seconds
+    report.numbers["first fold"] = first
     report.table("Held-out galaxies", ["method", "RMSE in dex", "mean error", "R²", "CRPS in dex", "in 68 % intervals",
                                        "seconds per fit"], rows)
+    report.table(f"The {len(folds[0][1])} galaxies of the first fold", ["method", "RMSE in dex", "seconds per fit"],
+                 [[name, with_error(value, error, 4), f"{taken:.1f}"] for name, (value, error, taken) in first.items()])
     report.text(
         f"Colours are {_LIGHT}, {colours.shape[1]} columns; the settings of random forest and gradient boosting are "
-        f"chosen by cross-validation in each training set, and that is part of the seconds, on {CORES}. menko2024 has "
-        f"the settings of the talk but for batches of {few['batch_size']}, which make its {few['max_epochs']} epochs "
-        "1600 steps, as many as there. Errors are those "
-        f"of {_RESAMPLINGS} resamplings of the galaxies."
+        f"chosen by cross-validation in each training set, and that is part of the seconds, on {CORES}. menko2024 "
+        "was trained for the first fold only, because a fit takes so long. It has the settings of the talk "
+        f"but for batches of {few['batch_size']}, which make its {few['max_epochs']} epochs 1600 steps, as many as "
+        "there, unless the training ends before because the held-out galaxies get no better. Seconds are means over "
+        f"the folds that were trained. Errors are those of {_RESAMPLINGS} resamplings of the galaxies."
     )
     return report
 
@@ -129,15 +126,39 @@ def _tuned(name):
     return GridSearchCV(*GRIDS[name], cv=3, scoring="neg_mean_squared_error")
 
 
+def _held_out(make, y, folds):
+    """Points (n,), CRPS and whether in the intervals of each held-out galaxy, and seconds of a fit."""
+    points, seconds, scores, inside = np.full(len(y), np.nan), [], [], []
+    for fold, (train, test) in enumerate(folds):
+        estimator, X = make(fold)
+        start = time.perf_counter()
+        estimator.fit(X[train], y[train])
+        seconds.append(time.perf_counter() - start)
+        points[test] = estimator.predict(X[test])
+        if isinstance(estimator, PhotoZRegressor):
+            scores.append(crps(y[test], estimator.predict_pdf(X[test])))
+            lower, upper = estimator.predict_interval(X[test])
+            inside.append((lower <= y[test]) & (y[test] <= upper))
+    return points, scores, inside, np.mean(seconds)
+
+
+def _rmse(error):
+    """Root of the mean square and its error."""
+    rng = np.random.default_rng(0)
+    resampled = [error[rng.integers(len(error), size=len(error))] for _ in range(_RESAMPLINGS)]
+    return np.sqrt((error**2).mean()), np.std([np.sqrt((sample**2).mean()) for sample in resampled])
+
+
 def _metallicity_row(report, name, error, y, scores, inside, seconds):
     rng = np.random.default_rng(0)
     resampled = [rng.integers(len(y), size=len(y)) for _ in range(_RESAMPLINGS)]
     functions = {
-        "RMSE": lambda rows: np.sqrt((error[rows] ** 2).mean()), "bias": lambda rows: error[rows].mean(),
+        "bias": lambda rows: error[rows].mean(),
         "R2": lambda rows: 1 - (error[rows] ** 2).mean() / y[rows].var(),
     }  # fmt: skip
-    numbers = {key: (function(slice(None)), np.std([function(rows) for rows in resampled]))
-               for key, function in functions.items()}
+    numbers = {"RMSE": _rmse(error)}
+    numbers |= {key: (function(slice(None)), np.std([function(rows) for rows in resampled]))
+                for key, function in functions.items()}
     if scores:
         scores, inside = np.concatenate(scores), np.concatenate(inside)
         numbers["CRPS"] = scores.mean(), scores.std() / np.sqrt(len(y))

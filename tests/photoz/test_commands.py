@@ -113,6 +113,8 @@ def test_galaxies_without_a_spectrum_are_not_compared(tmp_path, weights, catalog
 @pytest.mark.parametrize(("options", "message"), [
     (["--columns", "g=nothing"], "has no column 'nothing'"),
     (["--columns", "g=r,g=z"], "--columns g=z: g is named twice"),
+    (["--columns", "g=g,g=z"], "--columns g=z: g is named twice"),
+    (["--columns", "g=z,r=z", "--missing", "z"], "column z would be g, r at once"),
     (["--columns", "g=r"], "column r would be g, r at once"),
     (["--columns", "u=g"], "the weights have no column 'u', but g, r, z"),
     (["--missing", "u"], "--missing u: the weights have no such column"),

@@ -4,7 +4,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable
+from astropy.table import MaskedColumn, QTable, Table
 from sklearn.model_selection import GroupKFold
 
 from astrolearn.photoz import DuplicateWarning, check_duplicates, object_groups
@@ -117,6 +117,9 @@ def test_columns_that_count_the_rows_hide_nothing():
     # integers that describe a galaxy, and in which two differ, do count
     table["n_stars"] = np.arange(N + 2) // 2
     assert not check_duplicates(table).any()
+    few = QTable({"counts": np.arange(20) ** 2, "kind": np.arange(20) % 3})
+    assert not check_duplicates(few).any()
+    assert not check_duplicates(QTable({"row": np.arange(4), "g": np.full(4, np.nan) * u.mag})).any()
 
 
 def test_positions_without_a_column_of_coordinates():
@@ -124,6 +127,19 @@ def test_positions_without_a_column_of_coordinates():
     table = QTable({"RA": shifted.ra.deg, "DEC": shifted.dec.deg, "g": MAGNITUDES[TWICE, 0] * u.mag})
     with pytest.warns(DuplicateWarning, match=r"position \(4\), equal rows \(4\)|equal rows \(4\), position \(4\)"):
         check_duplicates(table)
+
+
+def test_positions_that_are_none():
+    ra, dec = np.array([10.0, 10.0, np.nan, np.nan, 0.0, 0.0, -9999.0, -9999.0]), np.zeros(8)
+    dec[6:] = -9999.0
+    masked = np.arange(8) // 2 == 2
+    table = Table({"ra": MaskedColumn(ra, mask=masked), "dec": MaskedColumn(dec, mask=masked)})
+    for each in (table, QTable(table)):
+        with pytest.warns(DuplicateWarning, match=r"2 of 8 rows .* recognised by position \(2\)"):
+            found = check_duplicates(each)
+        np.testing.assert_array_equal(np.flatnonzero(found), [0, 1])
+    text = QTable({"ra": ["10:00:00", "10:00:00"], "dec": ["+01:00:00", "+01:00:00"], "g": [17.0, 18.0]})
+    assert not check_duplicates(text).any()
 
 
 def test_bad_input():

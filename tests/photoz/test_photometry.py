@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import MaskedColumn, QTable, Table
+from astropy.table import Column, MaskedColumn, QTable, Table
 
 from astrolearn.photoz.photometry import asinh_magnitude, describe_table, read_table
 
@@ -162,6 +162,15 @@ def test_what_is_refused():
         with pytest.raises(ValueError, match="'number' looks like an identifier"):
             describe_table(table[["g", "number"]])
     del table["objID"], table["number"]
+    other = table.copy()
+    other["score"] = [1.0, np.inf, 2.0]
+    with pytest.raises(ValueError, match="column 'score' has 1 values that are infinite"):
+        read_table(other, describe_table(other))
+    other = Table(table)
+    other["score"] = Column([1.0, 2.0, 3.0], unit=u.Unit("foobar", parse_strict="silent"))
+    assert describe_table(other, ["g", "r"])["kinds"] == ["magnitude", "magnitude"]
+    with pytest.raises(ValueError, match="column 'score' has the unit 'foobar'"):
+        describe_table(other)
     for name in ("RA", "dec", "mjd", "plate", "ID"):
         table[name] = [1.0, 2.0, 3.0]
         with pytest.raises(ValueError, match=f"'{name}' looks like an identifier or a place"):
