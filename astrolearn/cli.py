@@ -97,6 +97,7 @@ def _parser():
     _add_find(commands)
     _add_detect(commands)
     _add_photoz(commands)
+    _add_counts(commands)
     return parser
 
 
@@ -175,6 +176,30 @@ def _add_photoz(commands):
                                        "needs --true-redshift")
     add("--weights", metavar="NAME_OR_FILE", default="sdss-mgs-ugriz",
         help="of the network (default: sdss-mgs-ugriz)")
+
+
+def _add_counts(commands):
+    parser = _add_command(commands, "counts", "astrolearn.counts.commands",
+                          "estimate the source counts of a radio image, down to below its noise")
+    add = parser.add_argument
+    add("image", metavar="IMAGE", help="FITS image in Jy/beam, K or the like, which states its beam (BMAJ, BMIN)")
+    add("-o", "--output", metavar="FILE", required=True, help="table to write, .ecsv or .fits")
+    add("--plot", metavar="FILE", help="picture of the Euclidean counts to write, .png, .pdf, .svg or .jpg")
+    add("--dezotti", metavar="FILE",
+        help="text file to write, .txt or .dat, with the measured bins in the style of De Zotti et al. (2010): log S, "
+             "S^2.5 n and its errors")
+    add("--published", metavar="FILE", help="counts in that style to draw in the picture")
+    add("--published-frequency", metavar="F", nargs="+", action=_Joined, const="GHz",
+        help="of the published counts, such as 1.4 GHz, from which they are scaled (default: that of the image)")
+    add("--noise", metavar="NOISE", nargs="+", action=_Joined, const="Jy/beam",
+        help="standard deviation, such as 25 uJy/beam (default: that of the header)")
+    add("--beam", metavar="WIDTH", nargs="+", action=_Joined, const="arcsec",
+        help="full width at half maximum, or major and minor, such as 18 15 arcsec (default: that of the header)")
+    add("--pixel-scale", metavar="SIDE", nargs="+", action=_Joined, const="arcsec",
+        help="of a pixel, such as 5 arcsec (default: that of the header)")
+    add("--frequency", metavar="F", nargs="+", action=_Joined, const="GHz",
+        help="such as 944 MHz (default: that of the header)")
+    add("--weights", metavar="FILE", required=True, help="of the network, as SourceCountRegressor.save wrote them")
 
 
 if __name__ == "__main__":

@@ -156,6 +156,8 @@ class DeflectionModel:
     Attributes
     ----------
     width : float
+    sources : SourceGrid
+        The flux densities at which counts are integrated.
 
     Raises
     ------
@@ -169,8 +171,8 @@ class DeflectionModel:
                 f"noise={noise:.3g} Jy/beam is less than 1/{_MAX_CONFUSION} of the width of the distribution, "
                 f"{width:.3g} Jy/beam: are their units the same?"
             )
-        self._sources = SourceGrid(log_flux, flux_range)
-        flux = self._sources.flux
+        self.sources = SourceGrid(log_flux, flux_range)
+        flux = self.sources.flux
         self.width = width
         self._frequency, self._knots = _frequencies(1e-5 / flux[-1], 7.5 / (0.85 * noise), width)
         kernel = response.kernel(self._frequency, flux)
@@ -223,7 +225,7 @@ class DeflectionModel:
 
     def faint_mean(self, log_n):
         """Mean of the sources fainter than one width, in Jy/beam: the level less the zero level."""
-        return self._faint @ self._sources.density(log_n)
+        return self._faint @ self.sources.density(log_n)
 
     def log_characteristic(self, log_n, level, noise):
         """
@@ -243,8 +245,36 @@ class DeflectionModel:
         log_phi : `numpy.ndarray` of complex, (n,)
         """
         w = self._frequency
-        real, imaginary = np.split(self._kernel @ self._sources.density(log_n), 2)
+        real, imaginary = np.split(self._kernel @ self.sources.density(log_n), 2)
         return w, real - (noise * w) ** 2 / 2 + 1j * (imaginary + level * w)
+
+    def probabilities(self, densities, noise, clumping=0.0):
+        """
+        Compute the probabilities of the bins for many models at once, with a level of 0.
+
+        Parameters
+        ----------
+        densities : `numpy.ndarray`, (n_flux, n)
+            Counts in 1/(Jy sr) at the fluxes of ``sources``.
+        noise : float
+            In Jy/beam.
+        clumping : float, optional
+            Variance of the density of sources from beam to beam, relative to its mean: sources are clustered. The
+            density is taken to follow a gamma distribution. Default: 0.
+
+        Returns
+        -------
+        probabilities : `numpy.ndarray`, (n_bins, n)
+        """
+        w = self._frequency[:, None]
+        log_phi = np.empty((len(w), densities.shape[1]), complex)
+        log_phi.real, log_phi.imag = np.split(self._kernel @ densities, 2)
+        if clumping:
+            # the mean of the faint sources, which is no part of phi, varies as well
+            mean = 1j * w * (self._faint @ densities)
+            log_phi = -np.log1p(-clumping * (log_phi + mean)) / clumping - mean
+        phi = np.exp(log_phi - (noise * w) ** 2 / 2)
+        return self._bins @ np.concatenate([phi.real, phi.imag])
 
     def probability(self, log_n, level, noise, *, gradient=False):
         """
@@ -270,8 +300,8 @@ class DeflectionModel:
         probability = self._bins @ np.concatenate([phi.real, phi.imag])
         if not gradient:
             return probability
-        density = self._sources.density(log_n)
-        change = self._kernel @ (np.log(10) * density[:, None] * self._sources.weights)
+        density = self.sources.density(log_n)
+        change = self._kernel @ (np.log(10) * density[:, None] * self.sources.weights)
         slopes = np.empty((len(w), change.shape[1] + 2), complex)
         slopes[:, :-2] = change[: len(w)] + 1j * change[len(w) :]
         slopes[:, -2] = 1j * w * self.width

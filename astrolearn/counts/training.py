@@ -1,0 +1,240 @@
+"""
+Training data without end: expected histograms, made like those of real skies.
+
+The noise of the histograms is new in every epoch, so a network has nothing to learn by heart. What P(D) does not know
+of real skies is learnt from a few hundred simulated images beforehand: how their features differ from those expected
+for the same counts, as a linear function of these.
+"""
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from astrolearn.counts.features import moved
+
+__all__ = ["SMALLEST_AREA", "Correction", "FreshSkies", "SkySampler", "evaluate", "learn_correction", "sky_inputs"]
+
+SMALLEST_AREA = 1 / 400
+"""Of the full area: a cutout of 128 pixels of an image of 2560."""
+
+_RIDGE = 4.0  # squares of the noise over those of the coefficients
+_DRAWS = 16  # expected histograms of each real sky
+_CLUMPING = np.arange(0, 1.3, 0.15)  # of the clustering within a beam, relative to theory
+_WHOLE = 0.5  # of the skies have the full area
+_NOISE_ERROR = 0.02  # relative, of the noise that is stated
+
+
+class Correction:
+    """
+    Difference of features of real skies to expected ones, linear in the counts.
+
+    Parameters
+    ----------
+    mean, scale : `numpy.ndarray`, (n_nodes,)
+        Of log10 n at the nodes.
+    coefficients : `numpy.ndarray`, (n_nodes + 1, n_features)
+    """
+
+    def __init__(self, mean, scale, coefficients):
+        self.mean, self.scale, self.coefficients = mean, scale, coefficients
+
+    @classmethod
+    def fit(cls, log_n, differences, mean, scale):
+        """
+        Find it from skies with known counts.
+
+        Parameters
+        ----------
+        log_n : `numpy.ndarray`, (n, n_nodes)
+        differences : `numpy.ndarray`, (n, n_features)
+        mean, scale : `numpy.ndarray`, (n_nodes,)
+
+        Returns
+        -------
+        correction : Correction
+            Nothing, where others of the skies are not described better by it.
+        """
+        correction = cls(mean, scale, None)
+        design = correction._design(log_n)
+        normal = design.T @ design + _RIDGE * np.eye(design.shape[1])
+        coefficients = np.linalg.solve(normal, design.T @ differences)
+        leverage = np.einsum("ij,ji->i", design, np.linalg.solve(normal, design.T))
+        # what a fit without the sky leaves of it
+        left = (differences - design @ coefficients) / (1 - np.minimum(leverage, 0.99))[:, None]
+        better = (left**2).sum(axis=0) < (differences**2).sum(axis=0)
+        correction.coefficients = coefficients * better
+        return correction
+
+    def _design(self, log_n):
+        return np.column_stack([np.ones(len(log_n)), (log_n - self.mean) / self.scale])
+
+    def __call__(self, log_n):
+        """Differences for these counts, (n, n_features)."""
+        return self._design(log_n) @ self.coefficients
+
+
+class SkySampler:
+    """
+    Makes inputs and targets of a network from histograms of skies with known counts.
+
+    Two things are varied that need no new sky. If all fluxes and the noise are larger by a factor, a histogram in units
+    of the noise is the same, so one sky serves for a range of noise. And the noise that is stated is never exactly that
+    of the image.
+
+    Parameters
+    ----------
+    expected : ExpectedSkies
+    features : HistogramFeatures
+    correction : Correction or None
+    log_flux : `numpy.ndarray`, (n_bins,)
+        log10 of the flux densities at which counts are wanted.
+    reference : tuple of float
+        Pixels of a whole sky, and independent samples per pixel.
+    noise_range : pair of float
+        Relative to the noise of the instrument.
+    """
+
+    def __init__(self, expected, features, correction, log_flux, reference, noise_range):
+        self.expected, self.features, self.correction = expected, features, correction
+        self.log_flux, self.noise_range = log_flux, noise_range
+        self.n_pixels, self.per_pixel = reference
+
+    def draw(self, n, rng):
+        """
+        Draw expected skies.
+
+        Parameters
+        ----------
+        n : int
+        rng : `numpy.random.Generator`
+
+        Returns
+        -------
+        inputs : dict of `numpy.ndarray`, float32
+            ``features`` (n, n_features) and ``sky`` (n, 2).
+        log_n : `numpy.ndarray`, float64 (n, n_bins)
+        """
+        share = np.where(rng.random(n) < _WHOLE, 1.0, np.exp(rng.uniform(np.log(SMALLEST_AREA), 0, n)))
+        log_n, cumulative = self.expected.draw(n, share * self.n_pixels, rng)
+        return self.vary(log_n, cumulative, share * self.n_pixels, rng, self.correction)
+
+    def vary(self, log_n, cumulative, n_pixels, rng, correction=None):
+        """
+        Vary the noise of skies.
+
+        Parameters
+        ----------
+        log_n : `numpy.ndarray`, float64 (n, n_nodes)
+        cumulative : `numpy.ndarray`, float64 (n, n_bins + 1)
+        n_pixels : `numpy.ndarray`, (n,)
+        rng : `numpy.random.Generator`
+        correction : Correction, optional
+            What to add to the features.
+
+        Returns
+        -------
+        inputs, log_n
+            As from `draw`.
+        """
+        targets, true = self.targets(log_n, rng)
+        stated = 1 + _NOISE_ERROR * rng.standard_normal(len(log_n))
+        n_samples = self.per_pixel * n_pixels
+        features = self.features.transform(moved(cumulative, 1 / stated), n_samples)
+        if correction is not None:
+            whole = self.features.scale(self.per_pixel * self.n_pixels)
+            features += correction(log_n) * whole / self.features.scale(n_samples)
+        sky = sky_inputs(n_pixels / self.n_pixels, true * stated)
+        return {"features": features.astype(np.float32), "sky": sky}, targets
+
+    def targets(self, log_n, rng):
+        """
+        Scale skies with their noise.
+
+        Parameters
+        ----------
+        log_n : `numpy.ndarray`, float64 (n, n_nodes)
+        rng : `numpy.random.Generator`
+
+        Returns
+        -------
+        log_n : `numpy.ndarray`, float64 (n, n_bins)
+            Of the scaled skies: a times brighter sources have n'(S) = n(S / a) / a.
+        noise : `numpy.ndarray`, (n,)
+            Relative to that of the instrument, log-uniform in the range.
+        """
+        noise = np.exp(rng.uniform(*np.log(self.noise_range), len(log_n)))
+        shift = np.log10(noise)[:, None]
+        return evaluate(self.expected.counts.log_flux, log_n, self.log_flux - shift) - shift, noise
+
+
+def sky_inputs(area, noise):
+    """What a network is told beside the histogram: logarithms of area and noise over the trained ones, (n, 2)."""
+    return np.column_stack([np.log10(np.clip(area, SMALLEST_AREA, 1)), 10 * np.log10(noise)]).astype(np.float32)
+
+
+def evaluate(nodes, log_n, log_flux):
+    """Straight lines through log_n (n, n_nodes) at ``nodes``, and on beyond them, at log_flux (n, n_points)."""
+    segment = np.searchsorted(nodes[1:-1], log_flux)
+    rows = np.arange(len(log_n))[:, None]
+    low, high = log_n[rows, segment], log_n[rows, segment + 1]
+    return low + (high - low) * (log_flux - nodes[segment]) / (nodes[segment + 1] - nodes[segment])
+
+
+def learn_correction(sampler, log_n, cumulative, rng):
+    """
+    Learn how real skies differ from expected ones.
+
+    How much clustering widens the histogram is found first, because it is not linear in the counts, and is set in
+    ``sampler.expected``; what is left is the correction.
+
+    Parameters
+    ----------
+    sampler : SkySampler
+    log_n : `numpy.ndarray`, float64 (n, n_nodes)
+    cumulative : `numpy.ndarray`, float64 (n, n_bins + 1)
+        Of whole skies.
+    rng : `numpy.random.Generator`
+
+    Returns
+    -------
+    correction : Correction
+    """
+    family, theory, seed = sampler.expected.counts, sampler.expected.clumping, rng.integers(2**63)
+    n_samples = sampler.per_pixel * sampler.n_pixels
+    again = np.repeat(log_n, _DRAWS, axis=0)
+    found = sampler.features.transform(cumulative, n_samples)
+    best = None
+    for factor in _CLUMPING if theory > 0 else (0.0,):
+        sampler.expected.clumping = factor * theory
+        _, expected = sampler.expected.draw(len(again), sampler.n_pixels, np.random.default_rng(seed), again)
+        expected = sampler.features.transform(moved(expected), n_samples)
+        differences = found - expected.reshape(len(log_n), _DRAWS, -1).mean(axis=1)
+        # in units of the noise
+        size = ((differences * sampler.features.scale(n_samples)) ** 2).sum()
+        if best is None or size < best[0]:
+            best = size, factor, differences
+    sampler.expected.clumping = best[1] * theory
+    return Correction.fit(log_n, best[2], family.mean, np.maximum(family.sigma, 1e-3))
+
+
+class FreshSkies(Dataset):
+    """
+    Rows for training that are drawn anew whenever all have been read.
+
+    Parameters
+    ----------
+    draw : callable
+        Gives inputs (a dict of arrays) and targets of so many skies.
+    n : int
+    """
+
+    def __init__(self, draw, n):
+        self.draw, self.n, self.n_read = draw, n, 0
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        if self.n_read % self.n == 0:
+            self.inputs, self.targets = self.draw(self.n)
+        self.n_read += 1
+        return {name: values[i] for name, values in self.inputs.items()}, self.targets[i]
