@@ -49,7 +49,7 @@ class _Family:
         Returns
         -------
         log_n : `numpy.ndarray`, float64 (n, n_nodes)
-            log10 of the counts in 1/(Jy sr) at the nodes `log_flux`; ``CountModel.from_logs(family.log_flux, row)``
+            Log10 of the counts in 1/(Jy sr) at the nodes `log_flux`; ``CountModel.from_logs(family.log_flux, row)``
             makes a model of a row.
         """
         return self._base + self._offsets(n, make_rng(random_state))
@@ -250,7 +250,7 @@ class MixedFamily(_Family):
         Returns
         -------
         log_n : `numpy.ndarray`, float64 (n, n_nodes)
-            log10 of the counts in 1/(Jy sr) at the nodes `log_flux`.
+            Log10 of the counts in 1/(Jy sr) at the nodes `log_flux`.
         """
         rng = make_rng(random_state)
         chosen = rng.integers(len(self.families), size=n)

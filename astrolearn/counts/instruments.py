@@ -35,15 +35,16 @@ class Instrument:
     ----------
     frequency : `~astropy.units.Quantity`
         GHz.
-    beam_major, beam_minor : `~astropy.units.Quantity`
-        Full widths at half maximum of the (CLEAN) beam, arcsec. Default of the minor axis: a circular beam. It must be
-        at least two pixels wide.
-    beam_pa : `~astropy.units.Quantity`, optional
-        Position angle of the major axis, from north to east, deg. Default: 0.
+    beam_major : `~astropy.units.Quantity`
+        Full width at half maximum of the (CLEAN) beam, along the major axis, arcsec.
     pixel_scale : `~astropy.units.Quantity`
         Side of the square pixels, arcsec.
     noise : `~astropy.units.Quantity`
         Standard deviation of the thermal noise, Jy/beam.
+    beam_minor : `~astropy.units.Quantity`, optional
+        Along the minor axis, at least two pixels, arcsec. Default: a circular beam.
+    beam_pa : `~astropy.units.Quantity`, optional
+        Position angle of the major axis, from north to east, deg. Default: 0.
     psf : array-like (n, n), path-like or None, optional
         Point-spread function ("dirty beam") on these pixels, n odd, with a peak of 1 in the middle: an array, a
         ``.npy`` file or a FITS image. Only restored images need one. Default: None.

@@ -66,7 +66,7 @@ class CountModel:
         Parameters
         ----------
         log_flux, log_n : array-like of float, (n_nodes,)
-            log10 of the flux densities in Jy, increasing, and of the counts in 1/(Jy sr).
+            Log10 of the flux densities in Jy, increasing, and of the counts in 1/(Jy sr).
 
         Returns
         -------
@@ -97,12 +97,12 @@ class CountModel:
         Parameters
         ----------
         log_flux : array-like of float
-            log10 of the flux density in Jy.
+            Log10 of the flux density in Jy.
 
         Returns
         -------
         log_n : `numpy.ndarray`
-            log10 of the counts in 1/(Jy sr), of the same shape.
+            Log10 of the counts in 1/(Jy sr), of the same shape.
         """
         log_flux = np.asarray(log_flux, dtype=float)
         segment = np.searchsorted(self.log_flux[1:-1], log_flux)
