@@ -237,7 +237,7 @@ def test_masked_pixels_are_never_reported_on(finder, nside, pattern):
     hidden = masked(skymap, mask)
     catalogue = finder.set_params(threshold=0.02).predict(hidden)
     finder.set_params(threshold=0.5)
-    assert len(catalogue) > 0  # how many a toy network finds differs between processors
+    assert len(catalogue) > (10 if nside > 16 else 0)  # of a coarse map a toy network finds few on some processors
     assert not on_masked(hidden, catalogue["coord"]).any()
     assert np.isfinite(catalogue["flux"]).all()
     probability = finder.predict_map(hidden)
