@@ -10,10 +10,13 @@ _HOMES = {
     "EMRIDetector": "astrolearn.emri.detector",
     "PhotoZRegressor": "astrolearn.photoz.regressor",
     "PointSourceFinder": "astrolearn.sources.finder",
+    "SourceCountRegressor": "astrolearn.counts.regressor",
     "list_pretrained": "astrolearn.core.weights",
 }
 
-__all__ = ["EMRIDetector", "PhotoZRegressor", "PointSourceFinder", "__version__", "list_pretrained"]
+__all__ = [
+    "EMRIDetector", "PhotoZRegressor", "PointSourceFinder", "SourceCountRegressor", "__version__", "list_pretrained",
+]  # fmt: skip
 
 
 def __getattr__(name):

@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks [simulator | fermi | emri | photoz] [--only NAME ...]``."""
+"""Command line: ``python -m benchmarks [simulator | fermi | emri | photoz | counts] [--only NAME ...]``."""
 
 import argparse
 import os
@@ -33,7 +33,13 @@ def _photoz(options):
     run(options)
 
 
-SUITES = {"simulator": _simulator, "fermi": _fermi, "emri": _emri, "photoz": _photoz}
+def _counts(options):
+    from benchmarks.counts.run import run
+
+    run(options)
+
+
+SUITES = {"simulator": _simulator, "fermi": _fermi, "emri": _emri, "photoz": _photoz, "counts": _counts}
 
 
 def main():

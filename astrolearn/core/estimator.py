@@ -9,6 +9,8 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils._param_validation import Interval
+from skorch.callbacks import EarlyStopping
+from skorch.helper import predefined_split
 
 from astrolearn.core.compute import resolve_device
 from astrolearn.core.net import EpochProgress, Net, forward
@@ -196,11 +198,16 @@ class NetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         """Further arguments of `skorch.NeuralNet`: criterion, optimizer, callbacks, train_split ..."""
         return {}
 
-    def _make_net(self):
+    def _make_net(self, validation=None):
         options = {"optimizer": torch.optim.Adam, "train_split": None, "iterator_train__shuffle": True, "callbacks": []}
         options |= self._net_options()
+        callbacks = [*options.pop("callbacks")]
+        if validation is not None:
+            options["train_split"] = predefined_split(validation)
+            patience = max(self.max_epochs // 3, 5)
+            callbacks.append(EarlyStopping(patience=patience, load_best=True, sink=_say_nothing))
         if self.verbose:
-            options["callbacks"] = [*options["callbacks"], EpochProgress(f"training {type(self).__name__}")]
+            callbacks.append(EpochProgress(f"training {type(self).__name__}"))
         return Net(
             self._network(),
             lr=self.lr,
@@ -208,14 +215,19 @@ class NetworkEstimator(BaseEstimator, metaclass=ABCMeta):
             batch_size=self.batch_size,
             device=str(resolve_device(self.device)),
             mixed_precision=self._mixed_precision,
+            callbacks=callbacks,
             verbose=0,
             **options,
         )
 
-    def _fit_net(self, inputs, targets=None, rng=None):
-        """Train a new network on a float32 array, a dict of arrays or a torch dataset; ``rng`` may seed it."""
+    def _fit_net(self, inputs, targets=None, rng=None, validation=None):
+        """
+        Train a new network on a float32 array, a dict of arrays or a torch dataset; ``rng`` may seed it.
+
+        With ``validation``, a dataset, the network is kept as it was when it did best there.
+        """
         with seeded_torch(self.random_state if rng is None else rng, resolve_device(self.device)):
-            self.net_ = self._make_net().fit(inputs, targets)
+            self.net_ = self._make_net(validation).fit(inputs, targets)
 
     def _forward_batches(self, batches, total=None, prepare=None):
         """
@@ -239,6 +251,10 @@ class NetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         starts = range(0, n_samples, self.batch_size)
         batches = (_rows(inputs, slice(start, start + self.batch_size)) for start in starts)
         return np.concatenate(list(self._forward_batches(batches, total=len(starts))))
+
+
+def _say_nothing(*args):
+    """What early stopping writes to."""
 
 
 def _forward(module, device, prepare, batch):

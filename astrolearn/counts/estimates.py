@@ -15,17 +15,18 @@ import astropy.units as u
 import numpy as np
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
-from skorch.callbacks import EarlyStopping, GradientNormClipping
+from skorch.callbacks import GradientNormClipping
 from skorch.dataset import Dataset
-from skorch.helper import predefined_split
 from torch import nn
 
 from astrolearn.core.estimator import NetworkEstimator
 from astrolearn.core.inputs import as_quantity, to_float
 from astrolearn.core.net import OneCycle
+from astrolearn.core.parallel import map_batches
 from astrolearn.core.progress import progress
+from astrolearn.core.seeding import make_rng
 from astrolearn.counts.expected import ExpectedSkies
-from astrolearn.counts.features import HistogramFeatures, moved
+from astrolearn.counts.features import HistogramFeatures, cumulative_histogram, moved
 from astrolearn.counts.images import RadioImages, read_radio_images
 from astrolearn.counts.instruments import Instrument, read_instrument
 from astrolearn.counts.models import CountModel
@@ -39,6 +40,7 @@ from astrolearn.counts.networks import (
     read_normal,
 )
 from astrolearn.counts.posterior import combine_widths, conformal_widths, spread_of_residuals
+from astrolearn.counts.simulator import squares
 from astrolearn.counts.skies import Skies, group_rows, read_targets
 from astrolearn.counts.training import SMALLEST_AREA, FreshSkies, SkySampler, learn_correction, sky_inputs
 
@@ -159,7 +161,7 @@ class CountEstimator(NetworkEstimator):
         n_samples = self._n_samples(skies.n_pixels)
         self.features_ = HistogramFeatures.fit(skies.cumulative, n_samples).state
         validation = Dataset(self._inputs(held), self._standard(held_log_n))
-        self._train(Dataset(self._inputs(skies), self._standard(log_n)), rng, validation)
+        self._fit_net(self._inputs(skies), self._standard(log_n), rng, validation)
         self._calibrate(self._inputs(held), held_log_n)
         return self
 
@@ -177,13 +179,6 @@ class CountEstimator(NetworkEstimator):
         sky = sky_inputs(skies.n_pixels / self.n_pixels_, skies.noise / self._tool.noise.value)
         return {"features": features.astype(np.float32), "sky": sky}
 
-    def _train(self, data, rng, validation=None):
-        self._validation = validation
-        try:
-            self._fit_net(data, None, rng)
-        finally:
-            del self._validation
-
     # training on a simulator
 
     def _fit_simulator(self, simulator, rng):
@@ -194,7 +189,7 @@ class CountEstimator(NetworkEstimator):
         self._begin(simulator.instrument)
         if self._is_published:
             return self._fit_simulated_cutouts(simulator, rng)
-        nodes, skies = self._simulate(simulator, rng)
+        nodes, skies = self._simulate_skies(simulator, rng)
         held, training = self._split(len(skies), rng)
         if simulator.image == "model":
             log_n = at_bins(simulator, nodes, self._log_flux)
@@ -215,7 +210,7 @@ class CountEstimator(NetworkEstimator):
             inputs, log_n = sampler.draw(n, rng)
             return inputs, self._standard(log_n)
 
-        self._train(FreshSkies(draw, self.n_expected), rng)
+        self._fit_net(FreshSkies(draw, self.n_expected), rng=rng)
         again = np.tile(held, _CALIBRATED)
         self._calibrate(*sampler.vary(nodes[again], skies.cumulative[again], skies.n_pixels[again], rng))
         if self._is_normal:
@@ -224,14 +219,20 @@ class CountEstimator(NetworkEstimator):
             self.widths_ = combine_widths(real, len(held), self.widths_)
         return self
 
-    def _simulate(self, simulator, rng):
-        """True counts at the nodes, and histograms, of simulated skies."""
-        groups, nodes, parts = [np.array([0])], [], []
-        for image in progress(simulator.stream(self.n_skies, rng), "simulating skies", total=self.n_skies,
-                              verbose=self.verbose):
-            nodes.append(image.meta["counts"].log_n)
-            parts.append(Skies.pool(self._as_images([image.data]), groups))
-        return np.array(nodes), Skies.join(parts)
+    def _simulate(self, simulator, rng, look):
+        """True counts at the nodes of simulated skies, and what ``look`` sees of each image."""
+        seeds = rng.integers(2**63, size=self.n_skies)
+        found = map_batches(partial(_look_at_sky, simulator, look), seeds, self.n_jobs)
+        shown = progress(found, "simulating skies", total=self.n_skies, verbose=self.verbose)
+        nodes, seen = zip(*shown, strict=True)
+        return np.array(nodes), seen
+
+    def _simulate_skies(self, simulator, rng):
+        """True counts at the nodes, and histograms."""
+        noise = self._tool.noise.value
+        nodes, cumulative = self._simulate(simulator, rng, partial(_histogram, noise))
+        n_pixels = np.full(len(nodes), float(simulator.n_pixels**2))
+        return nodes, Skies(np.array(cumulative), n_pixels, np.full(len(nodes), noise))
 
     def _as_images(self, values):
         tool = self._tool
@@ -253,18 +254,13 @@ class CountEstimator(NetworkEstimator):
         if simulator.image != "model":
             self.noise_range_ = self._tool.noise.value * np.array([1 / _NOISE_TOLERANCE, _NOISE_TOLERANCE])
         size = min(_CUTOUT, simulator.n_pixels)
-        across = simulator.n_pixels // size
-        rows, nodes, inputs = [], [], []
-        for image in progress(simulator.stream(self.n_skies, rng), "simulating skies", total=self.n_skies,
-                              verbose=self.verbose):
-            squares = image.data[: across * size, : across * size].reshape(across, size, across, size).swapaxes(1, 2)
-            kept = rng.permutation(across**2)[: self.n_cutouts]
-            rows.append(np.arange(len(kept)) + sum(len(row) for row in rows))
-            nodes.append(image.meta["counts"].log_n)
-            inputs.append(self._cutouts(self._as_images(list(squares.reshape(-1, size, size)[kept]))))
-        log_n = at_bins(simulator, np.array(nodes), self._log_flux)
+        nodes, cutouts = self._simulate(simulator, rng, partial(_some_squares, size, self.n_cutouts))
+        ends = np.cumsum([len(part) for part in cutouts])
+        rows = [np.arange(end - len(part), end) for end, part in zip(ends, cutouts, strict=True)]
+        inputs = self._cutouts(self._as_images(list(np.concatenate(cutouts))))
+        log_n = at_bins(simulator, nodes, self._log_flux)
         held, training = self._split(len(rows), rng)
-        return self._fit_cutouts(np.concatenate(inputs), [rows[i] for i in training], log_n[training],
+        return self._fit_cutouts(inputs, [rows[i] for i in training], log_n[training],
                                  [rows[i] for i in held], log_n[held], rng)
 
     def _fit_cutouts(self, inputs, rows, log_n, held, held_log_n, rng):
@@ -273,8 +269,8 @@ class CountEstimator(NetworkEstimator):
         sizes, held_sizes = ([len(row) for row in part] for part in (rows, held))
         images, seen = np.concatenate(rows), np.concatenate(held)
         target, held_target = np.repeat(log_n, sizes, axis=0), np.repeat(held_log_n, held_sizes, axis=0)
-        self._train(Dataset({"images": inputs[images]}, self._standard(target)), rng,
-                    Dataset({"images": inputs[seen]}, self._standard(held_target)))
+        self._fit_net({"images": inputs[images]}, self._standard(target), rng,
+                      Dataset({"images": inputs[seen]}, self._standard(held_target)))
         found = self._forward({"images": inputs[seen]}) * self.prior_sigma_ + self.prior_mean_
         ends = np.cumsum(held_sizes)
         within = [np.arange(end - size, end) for end, size in zip(ends, held_sizes, strict=True)]
@@ -298,11 +294,6 @@ class CountEstimator(NetworkEstimator):
         if not (self._is_published or self._is_normal):
             options |= {"criterion": EarthMoverLoss, "criterion__mean": self.prior_mean_,
                         "criterion__scale": self.prior_sigma_, "criterion__log_flux": self._log_flux}
-        validation = getattr(self, "_validation", None)
-        if validation is not None:
-            patience = max(self.max_epochs // 3, 5)
-            options["train_split"] = predefined_split(validation)
-            options["callbacks"].append(EarlyStopping(patience=patience, load_best=True, sink=_silent))
         return options
 
     def _calibrate(self, inputs, log_n):
@@ -340,6 +331,20 @@ class CountEstimator(NetworkEstimator):
         return self._normal(self._inputs(skies))
 
 
+def _look_at_sky(simulator, look, seed):
+    rng = make_rng(int(seed))
+    (image,) = simulator.sample(1, rng)
+    return image.meta["counts"].log_n, look(image.data, rng)
+
+
+def _histogram(noise, image, rng):
+    return cumulative_histogram([image], noise)[0]
+
+
+def _some_squares(size, n, image, rng):
+    return rng.permutation(squares(image, size))[:n]
+
+
 def at_bins(simulator, nodes, log_flux):
     """log10 of counts given at the nodes of a simulator's family, at other fluxes."""
     return np.array([CountModel.from_logs(simulator.counts.log_flux, row).log_density(log_flux) for row in nodes])
@@ -361,7 +366,3 @@ def check_same_instrument(own, other):
         if not np.isclose(getattr(own, name), getattr(other, name), rtol=1e-3):
             raise ValueError(f"the simulator's instrument has {name}={getattr(other, name)}, that of the regressor "
                              f"{getattr(own, name)}: pass SourceCountRegressor(instrument=simulator.instrument)")
-
-
-def _silent(*args):
-    """Early stopping says nothing."""

@@ -29,7 +29,7 @@ from astrolearn.counts.families import MixedFamily
 from astrolearn.counts.instruments import read_instrument
 from astrolearn.counts.models import CountModel, ReferenceCounts
 
-__all__ = ["RadioSkySimulator"]
+__all__ = ["RadioSkySimulator", "squares"]
 
 _AT_ONCE = 1_000_000  # sources: bounds memory
 _BRIGHT = 10  # standard deviations of the image above which a source is added as an exact Gaussian
@@ -204,18 +204,17 @@ class RadioSkySimulator:
         ValueError
             If the squares are larger than the images.
         """
-        across = self.n_pixels // size
-        if across < 1:
+        per_image = (self.n_pixels // size) ** 2
+        if per_image < 1:
             raise ValueError(f"size={size} is larger than the images of {self.n_pixels} pixels")
-        squares = np.empty((n, across**2, size, size), np.float32)
+        pixels = np.empty((n, per_image, size, size), np.float32)
         log_n = np.empty((n, len(self.counts.log_flux)))
         for index, image in enumerate(self.stream(n, random_state)):
-            data = image.data[: across * size, : across * size].reshape(across, size, across, size)
-            squares[index] = data.swapaxes(1, 2).reshape(across**2, size, size)
+            pixels[index] = squares(image.data, size)
             log_n[index] = image.meta["counts"].log_n
-        groups = np.repeat(np.arange(n), across**2)
+        groups = np.repeat(np.arange(n), per_image)
         density = u.Quantity(10**log_n, 1 / (u.Jy * u.sr))
-        return squares.reshape(-1, size, size) << (u.Jy / u.beam), density[groups], groups
+        return pixels.reshape(-1, size, size) << (u.Jy / u.beam), density[groups], groups
 
     def observe(self, counts, random_state=None):
         """
@@ -370,6 +369,25 @@ class RadioSkySimulator:
         if counts is not None:
             meta["counts"] = counts
         return NDData(data, unit=u.Jy / u.beam, wcs=wcs, meta=meta)
+
+
+def squares(image, size):
+    """
+    Cut an image into squares; what is left over at the upper and right borders is dropped.
+
+    Parameters
+    ----------
+    image : `numpy.ndarray`, (height, width)
+    size : int
+        Pixels.
+
+    Returns
+    -------
+    squares : `numpy.ndarray`, (n, size, size)
+    """
+    down, across = (length // size for length in image.shape)
+    parts = image[: down * size, : across * size].reshape(down, size, across, size)
+    return parts.swapaxes(1, 2).reshape(-1, size, size)
 
 
 def _spread(x, y, flux, size):

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from astropy.utils.masked import Masked
 from sklearn.utils.validation import validate_data
-from skorch.callbacks import EarlyStopping
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch import nn
@@ -163,9 +162,9 @@ class DensityEstimator(NetworkEstimator):
         Train the network; with images, first what it has of a table, and then the correction to that.
 
         So what is in the table is not lost in the search for more, and where the images hold no more, nothing is
-        corrected: the held-out galaxies must be better for it by more than twice the error of their mean. The
-        correction is learned to what networks say of galaxies that they have not seen: of the others they know too
-        much.
+        corrected: the predicted densities of the held-out galaxies must be better for it by more than twice the error
+        of their mean. The correction is learned to what networks say of galaxies that they have not seen: of the others
+        they know too much.
         """
         target = ((np.clip(y, *self.bounds_) - self.centre_) / self.scale_).astype(np.float32)
         n = len(galaxies)
@@ -175,37 +174,37 @@ class DensityEstimator(NetworkEstimator):
             target, fold = np.append(target, target[again]), np.append(fold, fold[again])
         inputs, first, original = self._network_inputs(galaxies), fold == 0, np.arange(len(fold)) < n
         if self._is_published:
-            self._fit_net(_rows(inputs, ~first), target[~first], rng, _rows(inputs, first), target[first])
+            validation = Dataset(_rows(inputs, first), target[first])
+            self._fit_net(_rows(inputs, ~first), target[~first], rng, validation)
             return
         # a second column says which networks have not seen the row
         known = np.column_stack([target, seen(fold)]).astype(np.float32)
         new = np.column_stack([target, held_out(fold, self.n_networks_)]).astype(np.float32)
         table, held = {"table": inputs["table"]}, original & (new[:, 1] < 0)
-        self._fit_net(table, known, rng, _rows(table, held), new[held])
+        self._fit_net(table, known, rng, Dataset(_rows(table, held), new[held]))
         if "images" not in inputs:
             return
         held = original & first
-        net, images = self.net_, _rows(inputs, held)
-        uncorrected = self._losses({"table": images["table"]}, new[held])
+        net, images, validation = self.net_, _rows(inputs, held), galaxies.take(held)
+        uncorrected = self._losses(validation, new[held])
         net.module_.table_network.requires_grad_(False)
         net.set_params(mixed_precision=True, train_split=predefined_split(Dataset(images, new[held])))
         with seeded_torch(rng, resolve_device(self.device)):
             net.partial_fit(_rows(inputs, ~first), new[~first])
-        gain = uncorrected - self._losses(images, new[held])
+        gain = uncorrected - self._losses(validation, new[held])
         # the best epoch was chosen by the same galaxies, so that a gain of one error is what chance gives
         if gain.mean() <= 2 * gain.std() / np.sqrt(len(gain)):
             net.module_.correct_nothing()
 
-    def _losses(self, inputs, targets):
-        """Loss (n,) of each row."""
-        outputs, targets = (torch.tensor(part, device=self.net_.device) for part in (self._forward(inputs), targets))
-        return self.net_.criterion_.of_rows(outputs, targets).cpu().numpy()
+    def _losses(self, galaxies, targets):
+        """
+        Negative logarithm (n,) of the densities of galaxies, as they are predicted.
 
-    def _fit_net(self, inputs, targets, rng, held_inputs, held_targets):
-        """Train a new network, and keep it as it was when it said most of what is held out."""
-        self._validation = Dataset(held_inputs, held_targets)
-        super()._fit_net(inputs, targets, rng)
-        del self._validation
+        What makes single networks better need not do so to their mean, which is wider than each.
+        """
+        outputs = np.concatenate(list(self._outputs(galaxies)))
+        outputs, targets = (torch.tensor(part, device=self.net_.device) for part in (outputs, targets))
+        return self.net_.criterion_.of_ensemble(outputs, targets).cpu().numpy()
 
     def _network(self):
         if self._is_published:
@@ -217,19 +216,16 @@ class DensityEstimator(NetworkEstimator):
         return partial(ImageNetwork, n_features, n_photometry, n_channels, self.n_networks_, self.n_components_)
 
     def _net_options(self):
-        options = {"callbacks": [], "iterator_valid__batch_size": _HELD_AT_ONCE}
-        if hasattr(self, "_validation"):
-            options["train_split"] = predefined_split(self._validation)
-            options["callbacks"] = [EarlyStopping(patience=max(self.max_epochs // 3, 5), load_best=True, sink=_silent)]
+        options = {"iterator_valid__batch_size": _HELD_AT_ONCE}
         if self._is_published:
             # there the loss is in units of redshift, here in those of their spread
             decay = Menko2024Network.WEIGHT_DECAY / self.scale_**2
             l2 = [(name, {"weight_decay": decay}) for name in Menko2024Network.convolutions()]
             return options | {"criterion": _PointLoss, "optimizer__param_groups": l2}
         bounds = tuple((bound - self.centre_) / self.scale_ for bound in self.bounds_)
-        options["callbacks"].append(OneCycle())
         folds = held_by(self.n_networks_, self.n_folds_)
-        return options | {"criterion": MixtureLoss, "criterion__bounds": bounds, "criterion__held_by": folds}
+        loss = {"criterion": MixtureLoss, "criterion__bounds": bounds, "criterion__held_by": folds}
+        return options | loss | {"callbacks": [OneCycle()]}
 
     # what comes out of the networks
 
@@ -304,7 +300,3 @@ def _all_views(batch):
 
 class _PointLoss(nn.MSELoss):
     """Squared error; a class of its own, because skorch names the arguments of criteria after them."""
-
-
-def _silent(*args):
-    """Early stopping says nothing."""

@@ -53,14 +53,29 @@ class MixtureLoss(nn.Module):
 
     def of_rows(self, output, target):
         """Loss (n,) of each row."""
-        target, code = target.unbind(1)
+        return -(self._log_density(output, target) * self.counts(target[:, 1])).sum(1)
+
+    def of_ensemble(self, output, target):
+        """
+        Negative logarithm (n,) of the mean density of the networks that count.
+
+        There may be several sets of networks, one after the other: output (n, n_sets * n_networks, 3 * n_components).
+        """
+        counts = self.counts(target[:, 1])
+        counts = counts.repeat(1, output.shape[1] // counts.shape[1])
+        log_density = self._log_density(output, target).masked_fill(~counts, -torch.inf)
+        return torch.log(counts.sum(1)) - torch.logsumexp(log_density, 1)
+
+    def _log_density(self, output, target):
+        """That of each network, (n, n_networks)."""
+        target = target[:, 0]
         logit, mean, raw = output.unflatten(-1, (3, -1)).unbind(-2)
         sigma = softplus(raw) + MIN_SIGMA
         z = (target[:, None, None] - mean) / sigma
         inside = torch.special.ndtr((self.high - mean) / sigma) - torch.special.ndtr((self.low - mean) / sigma)
         log_normal = -0.5 * z**2 - torch.log(sigma) - 0.5 * math.log(2 * math.pi)
         log_density = torch.log_softmax(logit, -1) + log_normal - torch.log(inside.clamp(min=_LOWEST_MASS))
-        return -(torch.logsumexp(log_density, -1) * self.counts(code)).sum(1)
+        return torch.logsumexp(log_density, -1)
 
     def counts(self, code):
         """Which networks (n, n_networks) count for rows with these codes (n,)."""

@@ -3,7 +3,7 @@ Which galaxies are unlike those of the training: nothing is known of their redsh
 
 In the space of the principal components of the features every direction has a variance of one, also those in which the
 training galaxies hardly differ, and it is there that the unusual stand apart. A galaxy is novel if it is farther from
-its neighbours among the training galaxies than all but one in a thousand of these are from each other.
+its neighbours among the training galaxies than all but one in 200 of these are from each other.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from astrolearn.photoz.features import TableFeatures
 
 __all__ = ["describe_known", "is_novel"]
 
-_REFERENCES, _NEIGHBOURS, _RARE = 2000, 5, 1e-3
+_REFERENCES, _NEIGHBOURS, _RARE = 2000, 5, 5e-3
 _MISSING = 0.5  # of the columns of a table: who lacks more says too little to be compared
 
 

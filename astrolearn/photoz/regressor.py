@@ -265,7 +265,7 @@ class PhotoZRegressor(RegressorMixin, DensityEstimator):
         table : SampleTable
             ``z_median``, ``z_mean``, ``z_mode`` (the highest of the densities at the means of its components),
             ``z_std``, ``z_q16``, ``z_q84``, ``odds``, ``out_of_distribution`` (whether X is farther from the training
-            data than all but 0.1 % of these from each other, in the table or in the light of the images, or lacks more
+            data than all but 0.5 % of these from each other, in the table or in the light of the images, or lacks more
             than half of the columns) and ``pdf`` (n, n_z); the grid is ``meta["z_grid"]``.
         """
         galaxies = self._read(X)

@@ -72,6 +72,19 @@ def test_loss_is_minus_the_logarithm_of_the_density():
     assert loss.item() == pytest.approx(expected, rel=1e-10)
 
 
+def test_loss_of_the_ensemble_is_that_of_the_mean_of_the_networks_that_count():
+    output = np.random.default_rng(4).normal(size=(3, 6, 9))  # two views of three networks
+    bounds = (-2.0, 4.0)
+    target = np.array([-1.0, 0.5, 3.0])
+    code = np.array([0, -1, -2])  # all; those that hold out fold 0, the first and the third; fold 1, the second
+    members = [[0, 1, 2, 3, 4, 5], [0, 2, 3, 5], [1, 4]]
+    loss = MixtureLoss(bounds, [0, 1, 0])
+    found = loss.of_ensemble(torch.tensor(output), torch.tensor(np.column_stack([target, code])))
+    for row, (y, networks) in enumerate(zip(target, members, strict=True)):
+        density = Mixture.from_network(output[row : row + 1, networks], 0.0, 1.0, bounds).pdf(np.array([y]))
+        assert found[row].item() == pytest.approx(-np.log(density.item()), rel=1e-6)
+
+
 def test_density_of_an_ensemble_is_the_mean_of_its_networks():
     output = np.random.default_rng(3).normal(size=(2, 4, 6))
     grid = np.linspace(*BOUNDS, 50)

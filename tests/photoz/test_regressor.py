@@ -429,7 +429,7 @@ def test_a_correction_must_be_worth_more_than_its_error(monkeypatch, gain, kept)
     scatter = np.random.default_rng(0).normal(size=12)  # of the held-out fifth
     scatter *= 0.3 * np.sqrt(12) / scatter.std()  # the mean's error is 0.3
     losses = iter([scatter - scatter.mean() + gain, np.zeros(12)])
-    monkeypatch.setattr(DensityEstimator, "_losses", lambda self, inputs, targets: next(losses))
+    monkeypatch.setattr(DensityEstimator, "_losses", lambda self, galaxies, targets: next(losses))
     correction = make(random_state=0).fit(images, z).net_.module_.correction
     assert (correction.weight != 0).any() == kept
     assert (correction.bias != 0).any() == kept

@@ -1,0 +1,168 @@
+"""Fresh skies, and what every method says of each: regressor, fit of fluctuations, detection, the talk's network.
+
+All see the same image. The fit starts from the reference counts, which are 0.4 dex away from those of the skies, and
+has the prior of the training skies. Detections are those of sep above five times the noise; their numbers are divided
+by the numbers found in skies with the reference counts, which corrects for completeness and for noise that lifts
+sources over the threshold.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import astropy.units as u
+import numpy as np
+import sep
+
+from astrolearn.core.parallel import map_batches
+from astrolearn.core.progress import progress
+from astrolearn.counts import (
+    GaussianProcess,
+    IndependentBins,
+    RadioSkySimulator,
+    ReferenceCounts,
+    TalkFamily,
+    fluctuation_analysis,
+)
+from astrolearn.counts.features import cumulative_histogram
+from astrolearn.counts.simulator import squares
+from astrolearn.counts.training import evaluate
+
+__all__ = ["FAMILIES", "FLUX_RANGE", "METHODS", "OURS", "PD", "SEP", "TALK", "Answers", "observe"]
+
+FAMILIES = {"independent bins": IndependentBins, "Gaussian process": GaussianProcess, "talk": TalkFamily}
+OURS, PD, SEP, TALK = "SourceCountRegressor", "P(D) fit", "detection with sep", "talk's CNN"
+METHODS = (OURS, PD, SEP, TALK)
+FLUX_RANGE = (10**-7.5, 1.0)  # Jy: what the simulator has
+_THRESHOLD = 5.0  # times the noise
+_CALIBRATED = 6  # skies with the reference counts
+_CUTOUT, _CUTOUTS = 128, 100  # the talk's squares, of which its network sees so many of each sky
+_FEWEST = 0.05  # completeness below which nothing is said
+
+
+@dataclass
+class Answers:
+    """
+    What was said of the skies of one family.
+
+    Attributes
+    ----------
+    nodes : `numpy.ndarray`, (n_skies, n_nodes)
+        True log10 n at the nodes of the family.
+    true : `numpy.ndarray`, (n_skies, n_bins)
+        True log10 n at the middles of the bins.
+    cumulative : `numpy.ndarray`
+        Histograms of the pixels.
+    mean, sigma : dict of str to `numpy.ndarray`, (n_skies, n_bins)
+        log10 n and its stated error (NaN where there is none) of each method.
+    driven : `numpy.ndarray` of bool, (n_skies, n_bins)
+        Where the regressor says ``prior_driven``.
+    seconds : dict of str to `numpy.ndarray`, (n_skies,)
+    """
+
+    nodes: np.ndarray
+    true: np.ndarray
+    cumulative: np.ndarray
+    mean: dict
+    sigma: dict
+    driven: np.ndarray
+    seconds: dict
+
+    def error(self, method):
+        """Estimate less truth, (n_skies, n_bins)."""
+        return self.mean[method] - self.true
+
+
+def observe(regressor, cnn, tool, n_pixels, n_skies, seed, n_jobs=2):
+    """
+    Simulate fresh skies of all families and ask every method.
+
+    Parameters
+    ----------
+    regressor, cnn : SourceCountRegressor
+        The second one has the architecture of the talk, or is `None`.
+    tool : Instrument
+    n_pixels, n_skies, seed : int
+        Side of the images, their number for each family, and the seed of all.
+    n_jobs : int, optional
+        Processes.
+
+    Returns
+    -------
+    answers : dict of str to Answers
+    """
+    reference = ReferenceCounts(frequency=tool.frequency)
+    middle = 10 ** ((np.log10(regressor.flux_bins_.value)[1:] + np.log10(regressor.flux_bins_.value)[:-1]) / 2)
+    make = partial(RadioSkySimulator, instrument=tool, n_pixels=n_pixels)
+    seeds = np.random.default_rng(seed).integers(2**63, size=(len(FAMILIES) + 1, max(n_skies, _CALIBRATED)))
+    usual = map_batches(partial(_detections, make(counts=reference), regressor.flux_bins_.value),
+                        seeds[-1, :_CALIBRATED], n_jobs)
+    usual = np.mean(list(usual), axis=0)
+    expected = reference.number(regressor.flux_bins_[:-1], regressor.flux_bins_[1:]).value
+    area = (n_pixels * tool.pixel_scale.to_value(u.rad)) ** 2
+    usual = np.where(usual > _FEWEST * expected * area, usual, np.nan)
+    answers = {}
+    for name, row in zip(FAMILIES, seeds, strict=False):
+        ask = partial(_ask, make(counts=FAMILIES[name](reference)), regressor, cnn, usual, reference, middle)
+        found = map_batches(ask, row[:n_skies], n_jobs, ahead=2)
+        shown = list(progress(found, f"skies of {name}", total=n_skies, verbose=1))
+        nodes, cumulative, means, sigmas, driven, seconds = (list(part) for part in zip(*shown, strict=True))
+        nodes = np.array(nodes)
+        answers[name] = Answers(
+            nodes, evaluate(FAMILIES[name](reference).log_flux, nodes, np.log10(middle)[None]), np.array(cumulative),
+            *({method: np.array([part[method] for part in parts]) for method in parts[0]} for parts in (means, sigmas)),
+            np.array(driven), {method: np.array([part[method] for part in seconds]) for method in seconds[0]},
+        )  # fmt: skip
+    return answers
+
+
+def _detections(simulator, edges, seed):
+    """Numbers of detections in bins of flux."""
+    (image,) = simulator.sample(1, int(seed))
+    return _count(image.data, simulator.instrument, edges)
+
+
+def _count(values, tool, edges):
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    background = sep.Background(values, bw=128, bh=128)
+    sep.set_extract_pixstack(10_000_000)
+    threshold = _THRESHOLD * tool.noise.value
+    found = sep.extract(values - background.back(), threshold, minarea=3, deblend_cont=0.005)
+    return np.histogram(found["peak"], edges)[0]
+
+
+def _ask(simulator, regressor, cnn, usual, reference, middle, seed):
+    """What one sky is, and what is said of it."""
+    (image,) = simulator.sample(1, int(seed))
+    tool, mean, sigma, seconds = simulator.instrument, {}, {}, {}
+    start = time.perf_counter()
+    table = regressor.predict_counts([image])
+    seconds[OURS] = time.perf_counter() - start
+    mean[OURS], sigma[OURS] = np.log10(table["n"].value), np.sqrt(np.diag(table.meta["covariance"][0]))
+
+    start = time.perf_counter()
+    fit = fluctuation_analysis(
+        image, beam=tool.beam_major, pixel_scale=tool.pixel_scale, noise=tool.noise, frequency=tool.frequency,
+        flux_range=FLUX_RANGE,
+    )  # fmt: skip
+    seconds[PD] = time.perf_counter() - start
+    rows = np.abs(np.log10(fit["S_mid"].value)[:, None] - np.log10(middle)).argmin(axis=0)
+    mean[PD], sigma[PD] = np.log10(fit["n"].value)[rows], fit["log_n_error"][rows]
+
+    start = time.perf_counter()
+    number = _count(image.data, tool, regressor.flux_bins_.value)
+    seconds[SEP] = time.perf_counter() - start
+    mean[SEP] = reference.log_density(np.log10(middle)) + np.log10(np.maximum(number, 0.5) / usual)
+    sigma[SEP] = 1 / np.log(10) / np.sqrt(np.maximum(number, 1))
+
+    if cnn is not None:
+        cutouts = squares(image.data, _CUTOUT)
+        some = np.random.default_rng(int(seed)).permutation(len(cutouts))[:_CUTOUTS]
+        start = time.perf_counter()
+        table_cnn = cnn.predict_counts(cutouts[some], np.zeros(len(some), int), noise=tool.noise)
+        seconds[TALK] = time.perf_counter() - start
+        mean[TALK] = np.log10(table_cnn["n"].value)
+        sigma[TALK] = np.sqrt(np.diag(table_cnn.meta["covariance"][0]))
+    cumulative = cumulative_histogram([image.data], tool.noise.value)[0]
+    driven = np.asarray(table["prior_driven"])
+    return image.meta["counts"].log_n, cumulative, mean, sigma, driven, seconds
