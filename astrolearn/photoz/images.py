@@ -5,7 +5,7 @@ Sky images span a range of ten thousand between the noise and the centre of a ga
 an inverse hyperbolic sine that begins at the noise of the training images. Images of integers, such as JPGs, have been
 stretched by whoever made them and are only scaled.
 
-Beside the pixels a network gets the light in a few circles: a convolutional network takes many images to find out that
+Beside the pixels a network gets the light of the galaxy: a convolutional network takes many images to find out that
 it should add up pixels before it compares bands.
 """
 
@@ -29,8 +29,9 @@ __all__ = [
 SMALLEST = 16  # pixels
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # of pillow, with eight bits or fewer
 _SAMPLE = 1000  # images from which the scales are found
-_SIGNIFICANT = 3.0  # standard deviations that the smoothed sum of the channels exceeds where the galaxy is
-_APERTURES = (16, 8, 4, 2)  # of the side: their radii are so many parts of it
+_SIGNIFICANT = 2.0  # standard deviations of the border above it at which a pixel of the profile counts by half
+_APERTURES = (16, 8, 4, 2)  # of the side: the radii of the circles are so many parts of it
+_TOTAL = _APERTURES[2:]  # those that hold most of the light
 
 
 class ImageKind(NamedTuple):
@@ -251,7 +252,11 @@ def to_network(images, kind, description, *, plain=False):
 
 def aperture_photometry(images, description):
     """
-    Light in circles around the middle of each image: what a table of magnitudes would say.
+    Light of the galaxy in the middle of each image: what a table of magnitudes would say.
+
+    In flux, a galaxy has nearly the same profile in all channels, which then gives the best colours; how bright it is
+    comes from all channels together. More columns would bring more noise than they say. Pictures of integers have
+    little noise, and colours that change with the brightness: of these, each circle is taken in each channel.
 
     Parameters
     ----------
@@ -262,41 +267,70 @@ def aperture_photometry(images, description):
 
     Returns
     -------
-    magnitudes : `numpy.ndarray`, float64 (n, 5 * c)
-        Of circles with radii of 1/16, 1/8, 1/4 and 1/2 of the side, and of the galaxy as it shines in all channels
-        together: inverse hyperbolic sines of the light over its standard deviation, where the noise is known, else mean
-        values. Missing pixels count as the mean of the others.
+    magnitudes : `numpy.ndarray`, float64 (n, c + 2) or, of integers, (n, 5 * c)
+        Of each channel, weighted with the galaxy's own profile, and in circles. In flux, inverse hyperbolic sines of
+        the light over its standard deviation; the circles have radii of 1/4 and 1/2 of the side. Of integers, weighted
+        sums, and mean values of each channel in circles of 1/16, 1/8, 1/4 and 1/2. Missing pixels count as the mean of
+        the others, in the profile as what it expects of them.
     """
-    size = description["size"]
-    images = _middle(images, size)
+    size, noise, is_integer = (description[key] for key in ("size", "noise", "is_integer"))
+    noise = np.where(noise > 0, noise, 1.0)  # of integers, or of a channel that is constant
+    scaled = _middle(images, size) / noise[:, None, None].astype(np.float32)
+    there = ~np.isnan(scaled)
+    if there.all():
+        there = None
+    else:
+        scaled = np.where(there, scaled, np.float32(0))
+    light = _profile_photometry(scaled, there)
     position = np.arange(size) - (size - 1) / 2
-    distance = np.hypot(position[:, None], position)
-    columns = []
-    for radius in size / np.array(_APERTURES):
-        inside = images[:, :, distance <= radius].astype(np.float64)
-        there = ~np.isnan(inside)
-        mean = np.where(there, inside, 0).sum(axis=2) / np.maximum(there.sum(axis=2), 1)
-        noise = description["noise"] / np.sqrt(inside.shape[2])
-        columns.append(_stretch(mean, noise))
-    columns.append(_profile_photometry(images, description["noise"]))
-    return np.hstack(columns)
+    radii = size / np.array(_APERTURES if is_integer else _TOTAL)
+    circles = (np.hypot(position[:, None], position)[..., None] <= radii).astype(np.float32)
+    n_pixels = circles.sum(axis=(0, 1))
+    n_there = n_pixels if there is None else np.tensordot(there.astype(np.float32), circles, 2)
+    mean = np.tensordot(scaled, circles, 2) / np.maximum(n_there, 1)
+    if is_integer:
+        return np.hstack([light, np.moveaxis(mean, 1, -1).reshape(len(mean), -1)]).astype(np.float64)
+    total = (_shares(light)[..., None] * mean).sum(axis=1) * np.sqrt(n_pixels)
+    return np.arcsinh(np.hstack([light, total])).astype(np.float64)
 
 
-def _profile_photometry(images, noise):
+def _profile_photometry(scaled, there):
     """
-    Light weighted with the galaxy's own profile in all channels together, (n, c).
+    Light weighted with the galaxy's own profile in all channels together, in its standard deviations, (n, c).
 
-    For one profile in all channels this is the best that can be done for the colours.
+    For one profile in all channels this is the best that can be done for the colours. The profile is the smoothed sum
+    of the channels above the border of the image. A sharp threshold would lose its wings, so each pixel is held back by
+    how little it stands out of the scatter at the border. The sum is made twice, the second time with each channel
+    weighted as the galaxy shines in it: a faint channel must not choose the pixels where its own noise is high. What is
+    not ``there``, which is `None` where all is, counts nowhere.
     """
-    unit = np.where(noise > 0, noise, 1.0)
-    scaled = np.nan_to_num(images, nan=0.0) / unit[:, None, None].astype(np.float32)
-    weight = gaussian_filter(scaled.sum(axis=1), 1.0, axes=(1, 2))
-    level = np.median(weight, axis=(1, 2), keepdims=True)
-    spread = 1.4826 * np.median(np.abs(weight - level), axis=(1, 2), keepdims=True)
-    weight = np.where(weight > level + _SIGNIFICANT * spread, weight - level, 0.0)
-    norm = np.sqrt((weight**2).sum(axis=(1, 2)))
-    light = np.einsum("ncij,nij->nc", scaled, weight) / np.where(norm > 0, norm, 1.0)[:, None]
-    return np.where(noise > 0, np.arcsinh(light), light).astype(np.float64)
+    share = _shares(np.ones(scaled.shape[:2], np.float32))
+    for _ in range(2):
+        weight = np.einsum("ncij,nc->nij", scaled, share)
+        if there is not None:
+            seen = np.einsum("ncij,nc->nij", there, share**2)
+            weight /= np.where(seen > 0, seen, 1.0)
+        weight = gaussian_filter(weight, 1.0, axes=(1, 2))
+        border = np.concatenate([weight[:, 0], weight[:, -1], weight[:, 1:-1, 0], weight[:, 1:-1, -1]], axis=1)
+        level = np.median(border, axis=1)[:, None, None]
+        spread = 1.4826 * np.median(np.abs(border - level[:, 0]), axis=1)[:, None, None]
+        weight = np.maximum(weight - level, 0)
+        weight *= weight**2 / np.maximum(weight**2 + (_SIGNIFICANT * spread) ** 2, np.finfo(np.float32).tiny)
+        square = weight**2
+        total = square.sum(axis=(1, 2))[:, None]
+        light = np.einsum("ncij,nij->nc", scaled, weight) / np.sqrt(np.where(total > 0, total, 1.0))
+        if there is not None:
+            seen = np.einsum("ncij,nij->nc", there, square)
+            light *= total / np.where(seen > 0, seen, 1.0)
+        share = _shares(light)
+    return light
+
+
+def _shares(light):
+    """Weights with which channels add up with the least noise, (n, c): their light, of a length of one."""
+    share = np.maximum(light, 0)
+    norm = np.sqrt((share**2).sum(axis=1, keepdims=True))
+    return share / np.where(norm > 0, norm, 1.0)
 
 
 def _nature(X):

@@ -36,7 +36,7 @@ class PhotoZRegressor(RegressorMixin, DensityEstimator):
     Parameters
     ----------
     architecture : {"auto", "menko2024"}, optional
-        ``"auto"`` (default): an ensemble of dense networks, on a table or on the light in circles on the images; images
+        ``"auto"`` (default): an ensemble of dense networks, on a table or on the light of the galaxy in images; images
         also get a small convolutional network that corrects what it says. ``"menko2024"``: the convolutional network of
         Menkó's talk (2024), for images only, which gives a point; its density is that of the held-out residuals. There
         it was trained with ``image_size=None, lr=5e-5, batch_size=128, max_epochs=50``.

@@ -22,7 +22,7 @@ __all__ = ["metallicity", "stamps"]
 _FOLDS, _RESAMPLINGS = 5, 200
 _STAMP_SEED = 61
 _TALK = {"architecture": "menko2024", "image_size": None, "lr": 5e-5, "batch_size": 128, "max_epochs": 50}
-_LIGHT = "light in circles of four sizes and in the galaxy's profile, and its differences between channels"
+_LIGHT = "the light in the galaxy's profile and in circles, and its differences between channels"
 OURS, TALK = "PhotoZRegressor", "PhotoZRegressor, menko2024"
 
 
@@ -119,9 +119,11 @@ def stamps(context):
         "prediction."
     )
     report.text(
-        "These test galaxies were looked at before, when a correction by images was kept if the held-out galaxies were "
-        "better for it by one error of their mean. Because the same galaxies choose the best epoch, two errors are "
-        "asked for now; here that changed nothing."
+        "These test galaxies were looked at three times before. First a correction by images was kept if single networks "
+        "were better for it by one error of their mean on the held-out galaxies, then by two, now if the mean of the "
+        "networks is, by two: images beside the table had made it worse by 0.0004. And the light was that in four "
+        "circles in each channel and in a profile with a threshold, with which images alone had 0.0141. Both changes "
+        "were chosen on the training galaxies."
     )
     return report
 
@@ -177,8 +179,12 @@ def _light(images, training):
     """The light that the image regressor sees of a table's kind, and its differences between channels: colours."""
     pixels, kind = read_images(training)
     description = describe_images(pixels, kind, None)
-    light = aperture_photometry(read_images(images)[0], description).reshape(len(images), -1, pixels.shape[1])
-    return np.hstack([light.reshape(len(images), -1), np.diff(light, axis=2).reshape(len(images), -1)])
+    light = aperture_photometry(read_images(images)[0], description)
+    n_channels = pixels.shape[1]
+    # in flux, the circles have all channels together and no colours
+    channels = light if kind.is_integer else light[:, :n_channels]
+    colours = np.diff(channels.reshape(len(light), -1, n_channels), axis=2)
+    return np.hstack([light, colours.reshape(len(light), -1)])
 
 
 def _magnitudes(table):

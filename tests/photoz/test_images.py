@@ -108,19 +108,49 @@ def test_missing_pixels():
         to_network(gappy, NUMBERS, description)
 
 
-def test_light_in_circles():
+def test_light_in_profile_and_circles():
     images, flux = galaxies(noise=1e-3)
     description = describe_images(images, NUMBERS, None) | {"noise": np.array([1e-3, 1e-3])}
     measured = aperture_photometry(images, description)
-    assert measured.shape == (20, 10)
-    # all of the light is within half the side: the difference of the bands is that of the logarithms of the flux
-    np.testing.assert_allclose(measured[:, 7] - measured[:, 6], np.log(flux[:, 1] / flux[:, 0]), atol=1e-3)
-    np.testing.assert_allclose(measured[:, 9] - measured[:, 8], np.log(flux[:, 1] / flux[:, 0]), atol=1e-3)
-    # a circle of 1/4 of the side, 8.25 pixels, in units of 3 pixels of 33 / 32
-    inside = np.hypot(*np.mgrid[-16:17, -16:17]) <= 8.25
-    n = np.count_nonzero(inside)
-    expected = flux[:, 0] * (images[:, 0][:, inside].sum(1) / images[:, 0].sum((1, 2)))
-    np.testing.assert_allclose(np.sinh(measured[:, 4]) * 1e-3 * np.sqrt(n), expected, rtol=0.07)
+    assert measured.shape == (20, 4)
+    # the difference of the bands is that of the logarithms of the flux
+    np.testing.assert_allclose(measured[:, 1] - measured[:, 0], np.log(flux[:, 1] / flux[:, 0]), atol=1e-3)
+    # all of the light is within half the side; channels are weighted with their light
+    distance = np.hypot(*np.mgrid[-16:17, -16:17])
+    total = np.sinh(measured[:, 3]) * 1e-3 * np.sqrt(np.count_nonzero(distance <= 16.5))
+    np.testing.assert_allclose(total, np.sqrt((flux**2).sum(axis=1)), rtol=0.07)  # pixels are 33 / 32 wide there
+    # a circle of 1/4 of the side, 8.25 pixels
+    inside = distance <= 8.25
+    part = np.sinh(measured[:, 2]) * 1e-3 * np.sqrt(np.count_nonzero(inside))
+    expected = images[:, 0][:, inside].sum(axis=1) / images[:, 0][:, distance <= 16.5].sum(axis=1)
+    np.testing.assert_allclose(part / total, expected, rtol=1e-3)
+    # where pixels are missing, the profile says what they would have been
+    gappy = images.copy()
+    gappy[:, 1, 14:16, 12:20] = np.nan
+    gappy = aperture_photometry(gappy, description)
+    np.testing.assert_allclose(gappy[:, 1] - gappy[:, 0], measured[:, 1] - measured[:, 0], atol=0.03)
+
+
+def test_faint_channel_does_not_choose_its_pixels():
+    images, _ = galaxies(2000)
+    images[:, 1] = RNG.normal(size=images[:, 1].shape)
+    description = describe_images(images, NUMBERS, None) | {"noise": np.ones(2)}
+    light = np.sinh(aperture_photometry(images, description)[:, 1])
+    assert abs(light.mean()) < 0.2
+    assert light.std() == pytest.approx(1, abs=0.1)
+
+
+def test_light_in_pictures():
+    pictures = RNG.integers(0, 40, (4, 20, 20, 3)).astype(np.uint8)
+    pictures[:, 8:12, 8:12, 1] += 100
+    images, kind = read_images(pictures)
+    description = describe_images(images, kind, None)
+    measured = aperture_photometry(images, description)
+    assert measured.shape == (4, 15)
+    inside = np.hypot(*np.mgrid[-9.5:10, -9.5:10]) <= 5
+    np.testing.assert_allclose(measured[:, 9:12], images[:, :, inside].mean(axis=2), rtol=1e-5)
+    black = aperture_photometry(np.zeros_like(images), description)
+    np.testing.assert_array_equal(black, 0)
 
 
 def test_views_of_the_sky():
