@@ -119,11 +119,11 @@ def stamps(context):
         "prediction."
     )
     report.text(
-        "These test galaxies were looked at three times before. First a correction by images was kept if single networks "
-        "were better for it by one error of their mean on the held-out galaxies, then by two, now if the mean of the "
-        "networks is, by two: images beside the table had made it worse by 0.0004. And the light was that in four "
-        "circles in each channel and in a profile with a threshold, with which images alone had 0.0141. Both changes "
-        "were chosen on the training galaxies."
+        "These test galaxies were looked at three times before. First a correction by images was kept if single "
+        "networks were better for it by one error of their mean on the held-out galaxies, then by two, now if the mean "
+        "of the networks is, by two: images beside the table had made it worse by 0.0004. And the light was that in "
+        "four circles in each channel and in a profile with a threshold, with which images alone had 0.0141. Both "
+        "changes were chosen on the training galaxies."
     )
     return report
 
