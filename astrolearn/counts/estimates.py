@@ -42,7 +42,7 @@ from astrolearn.counts.networks import (
 from astrolearn.counts.posterior import combine_widths, conformal_widths, spread_of_residuals
 from astrolearn.counts.simulator import squares
 from astrolearn.counts.skies import Skies, group_rows, read_targets
-from astrolearn.counts.training import SMALLEST_AREA, FreshSkies, SkySampler, learn_correction, sky_inputs
+from astrolearn.counts.training import SMALLEST_AREA, FreshSkies, SkySampler, collate, learn_correction, sky_inputs
 
 __all__ = ["CountEstimator"]
 
@@ -190,9 +190,9 @@ class CountEstimator(NetworkEstimator):
         if self._is_published:
             return self._fit_simulated_cutouts(simulator, rng)
         nodes, skies = self._simulate_skies(simulator, rng)
-        held, training = self._split(len(skies), rng)
         if simulator.image == "model":
             log_n = at_bins(simulator, nodes, self._log_flux)
+            held, training = self._split(len(skies), rng)
             return self._fit_skies(skies.take(training), log_n[training], skies.take(held), log_n[held], rng)
         noise_range = self._relative_noise()
         self.noise_range_ = self._tool.noise.value * noise_range
@@ -204,19 +204,22 @@ class CountEstimator(NetworkEstimator):
         reference = self.n_pixels_, self._n_samples(1)
         sampler = SkySampler(expected, features, None, self._log_flux, reference, noise_range)
         self._describe_prior(sampler.targets(simulator.counts.sample(_PRIOR_DRAWS, rng), rng)[0])
-        sampler.correction = learn_correction(sampler, nodes[training], skies.cumulative[training], rng)
+        sampler.correction = correction = learn_correction(sampler, nodes, skies.cumulative, rng)
 
         def draw(n):
             inputs, log_n = sampler.draw(n, rng)
             return inputs, self._standard(log_n)
 
         self._fit_net(FreshSkies(draw, self.n_expected), rng=rng)
-        again = np.tile(held, _CALIBRATED)
-        self._calibrate(*sampler.vary(nodes[again], skies.cumulative[again], skies.n_pixels[again], rng))
+        # the network has not seen these skies, but was told how they differ from expected ones: each is changed as if
+        # that had been learnt from the others
+        again = np.tile(np.arange(len(skies)), _CALIBRATED)
+        self._calibrate(*sampler.vary(nodes[again], skies.cumulative[again], skies.n_pixels[again], rng,
+                                      lambda log_n: correction.optimism[again]))
         if self._is_normal:
             real, self.widths_ = self.widths_, None
             self._calibrate(*sampler.draw(min(_DESCRIBED, self.n_expected), rng))
-            self.widths_ = combine_widths(real, len(held), self.widths_)
+            self.widths_ = combine_widths(real, len(skies), self.widths_)
         return self
 
     def _simulate(self, simulator, rng, look):
@@ -290,7 +293,7 @@ class CountEstimator(NetworkEstimator):
 
     def _net_options(self):
         options = {"criterion": nn.MSELoss if self._is_published else NormalLoss,
-                   "callbacks": [OneCycle(), GradientNormClipping(1.0)]}
+                   "callbacks": [OneCycle(), GradientNormClipping(1.0)], "iterator_train__collate_fn": collate}
         if not (self._is_published or self._is_normal):
             options |= {"criterion": EarthMoverLoss, "criterion__mean": self.prior_mean_,
                         "criterion__scale": self.prior_sigma_, "criterion__log_flux": self._log_flux}

@@ -7,11 +7,14 @@ for the same counts, as a linear function of these.
 """
 
 import numpy as np
-from torch.utils.data import Dataset
+import torch
+from torch.utils.data import Dataset, default_collate
 
 from astrolearn.counts.features import moved
 
-__all__ = ["SMALLEST_AREA", "Correction", "FreshSkies", "SkySampler", "evaluate", "learn_correction", "sky_inputs"]
+__all__ = [
+    "SMALLEST_AREA", "Correction", "FreshSkies", "SkySampler", "collate", "evaluate", "learn_correction", "sky_inputs",
+]  # fmt: skip
 
 SMALLEST_AREA = 1 / 400
 """Of the full area: a cutout of 128 pixels of an image of 2560."""
@@ -25,20 +28,25 @@ _NOISE_ERROR = 0.02  # relative, of the noise that is stated
 
 class Correction:
     """
-    Difference of features of real skies to expected ones, linear in the counts.
+    How features of real skies differ from expected ones: a mean, linear in the counts, and a scatter.
 
     Parameters
     ----------
     mean, scale : `numpy.ndarray`, (n_nodes,)
         Of log10 n at the nodes.
     coefficients : `numpy.ndarray`, (n_nodes + 1, n_features)
+    scatter : `numpy.ndarray`, (n_features, n_features)
+        A factor L of the covariance L L' that real skies have beyond the expected noise.
+    optimism : `numpy.ndarray`, (n, n_features), optional
+        How much less a correction without the sky itself would take off each of the skies that it was found from.
     """
 
-    def __init__(self, mean, scale, coefficients):
+    def __init__(self, mean, scale, coefficients, scatter, optimism=None):
         self.mean, self.scale, self.coefficients = mean, scale, coefficients
+        self.scatter, self.optimism = scatter, optimism
 
     @classmethod
-    def fit(cls, log_n, differences, mean, scale):
+    def fit(cls, log_n, differences, noise, mean, scale):
         """
         Find it from skies with known counts.
 
@@ -46,14 +54,16 @@ class Correction:
         ----------
         log_n : `numpy.ndarray`, (n, n_nodes)
         differences : `numpy.ndarray`, (n, n_features)
+        noise : `numpy.ndarray`, (n_features, n_features)
+            Covariance of the differences that is expected.
         mean, scale : `numpy.ndarray`, (n_nodes,)
 
         Returns
         -------
         correction : Correction
-            Nothing, where others of the skies are not described better by it.
+            Its mean is nothing, where others of the skies are not described better by it.
         """
-        correction = cls(mean, scale, None)
+        correction = cls(mean, scale, None, None)
         design = correction._design(log_n)
         normal = design.T @ design + _RIDGE * np.eye(design.shape[1])
         coefficients = np.linalg.solve(normal, design.T @ differences)
@@ -62,13 +72,21 @@ class Correction:
         left = (differences - design @ coefficients) / (1 - np.minimum(leverage, 0.99))[:, None]
         better = (left**2).sum(axis=0) < (differences**2).sum(axis=0)
         correction.coefficients = coefficients * better
+        correction.optimism = (left - (differences - design @ coefficients)) * better
+        left = np.where(better, left, differences)
+        root = np.linalg.cholesky(noise)
+        white = np.linalg.solve(root, left.T)
+        size, axes = np.linalg.eigh(white @ white.T / len(left))
+        # so large are eigenvalues of noise of this variance by chance (Marchenko & Pastur 1967)
+        chance = (1 + np.sqrt(len(size) / len(left))) ** 2
+        correction.scatter = root @ axes * np.sqrt(np.where(size > chance, size - 1, 0.0))
         return correction
 
     def _design(self, log_n):
         return np.column_stack([np.ones(len(log_n)), (log_n - self.mean) / self.scale])
 
     def __call__(self, log_n):
-        """Differences for these counts, (n, n_features)."""
+        """Mean differences for these counts, (n, n_features)."""
         return self._design(log_n) @ self.coefficients
 
 
@@ -98,7 +116,7 @@ class SkySampler:
         self.log_flux, self.noise_range = log_flux, noise_range
         self.n_pixels, self.per_pixel = reference
 
-    def draw(self, n, rng):
+    def draw(self, n, rng, *, whole=False):
         """
         Draw expected skies.
 
@@ -106,6 +124,8 @@ class SkySampler:
         ----------
         n : int
         rng : `numpy.random.Generator`
+        whole : bool, optional
+            Skies of the full area only. Default: half of them are parts.
 
         Returns
         -------
@@ -113,9 +133,19 @@ class SkySampler:
             ``features`` (n, n_features) and ``sky`` (n, 2).
         log_n : `numpy.ndarray`, float64 (n, n_bins)
         """
-        share = np.where(rng.random(n) < _WHOLE, 1.0, np.exp(rng.uniform(np.log(SMALLEST_AREA), 0, n)))
+        part = np.exp(rng.uniform(np.log(SMALLEST_AREA), 0, n))
+        share = np.where(rng.random(n) < (1 if whole else _WHOLE), 1.0, part)
         log_n, cumulative = self.expected.draw(n, share * self.n_pixels, rng)
-        return self.vary(log_n, cumulative, share * self.n_pixels, rng, self.correction)
+        inputs, targets = self.vary(log_n, cumulative, share * self.n_pixels, rng, self.correction)
+        if self.correction is not None:
+            scatter = rng.standard_normal((n, self.features.n_features)) @ self.correction.scatter.T
+            inputs["features"] += (scatter / np.sqrt(share)[:, None] * self._shrunk(share)).astype(np.float32)
+        return inputs, targets
+
+    def _shrunk(self, share):
+        """Features of a part of the sky in units of those of the whole, for the same difference of histograms."""
+        whole = self.features.scale(self.per_pixel * self.n_pixels)
+        return whole / self.features.scale(self.per_pixel * self.n_pixels * share)
 
     def vary(self, log_n, cumulative, n_pixels, rng, correction=None):
         """
@@ -127,8 +157,8 @@ class SkySampler:
         cumulative : `numpy.ndarray`, float64 (n, n_bins + 1)
         n_pixels : `numpy.ndarray`, (n,)
         rng : `numpy.random.Generator`
-        correction : Correction, optional
-            What to add to the features.
+        correction : callable, optional
+            What to add to the features for counts log10 n, such as a `Correction`.
 
         Returns
         -------
@@ -137,11 +167,9 @@ class SkySampler:
         """
         targets, true = self.targets(log_n, rng)
         stated = 1 + _NOISE_ERROR * rng.standard_normal(len(log_n))
-        n_samples = self.per_pixel * n_pixels
-        features = self.features.transform(moved(cumulative, 1 / stated), n_samples)
+        features = self.features.transform(moved(cumulative, 1 / stated), self.per_pixel * n_pixels)
         if correction is not None:
-            whole = self.features.scale(self.per_pixel * self.n_pixels)
-            features += correction(log_n) * whole / self.features.scale(n_samples)
+            features += correction(log_n) * self._shrunk(n_pixels / self.n_pixels)
         sky = sky_inputs(n_pixels / self.n_pixels, true * stated)
         return {"features": features.astype(np.float32), "sky": sky}, targets
 
@@ -206,14 +234,18 @@ def learn_correction(sampler, log_n, cumulative, rng):
     for factor in _CLUMPING if theory > 0 else (0.0,):
         sampler.expected.clumping = factor * theory
         _, expected = sampler.expected.draw(len(again), sampler.n_pixels, np.random.default_rng(seed), again)
-        expected = sampler.features.transform(moved(expected), n_samples)
-        differences = found - expected.reshape(len(log_n), _DRAWS, -1).mean(axis=1)
+        expected = sampler.features.transform(moved(expected), n_samples).reshape(len(log_n), _DRAWS, -1)
+        middle = expected.mean(axis=1)
+        differences = found - middle
         # in units of the noise
         size = ((differences * sampler.features.scale(n_samples)) ** 2).sum()
         if best is None or size < best[0]:
-            best = size, factor, differences
+            around = (expected - middle[:, None]).reshape(len(again), -1)
+            # of one histogram and of the mean of the drawn ones
+            noise = around.T @ around / (len(log_n) * (_DRAWS - 1)) * (1 + 1 / _DRAWS)
+            best = size, factor, differences, noise
     sampler.expected.clumping = best[1] * theory
-    return Correction.fit(log_n, best[2], family.mean, np.maximum(family.sigma, 1e-3))
+    return Correction.fit(log_n, *best[2:], family.mean, np.maximum(family.sigma, 1e-3))
 
 
 class FreshSkies(Dataset):
@@ -234,7 +266,20 @@ class FreshSkies(Dataset):
         return self.n
 
     def __getitem__(self, i):
+        inputs, targets = self.__getitems__([i])
+        return {name: values[0] for name, values in inputs.items()}, targets[0]
+
+    def __getitems__(self, rows):
+        """A whole batch as arrays, for `collate`: row by row, reading would take longer than learning."""
         if self.n_read % self.n == 0:
             self.inputs, self.targets = self.draw(self.n)
-        self.n_read += 1
-        return {name: values[i] for name, values in self.inputs.items()}, self.targets[i]
+        self.n_read += len(rows)
+        return {name: values[rows] for name, values in self.inputs.items()}, self.targets[rows]
+
+
+def collate(batch):
+    """Tensors of a batch, be it a list of rows or whole already."""
+    if isinstance(batch, list):
+        return default_collate(batch)
+    inputs, targets = batch
+    return {name: torch.from_numpy(values) for name, values in inputs.items()}, torch.from_numpy(targets)

@@ -135,10 +135,8 @@ def _inside_of_histograms(regressor, tool, answers, seed):
     for name, part in answers.items():
         simulator = RadioSkySimulator(instrument=tool, counts=FAMILIES[name](), n_pixels=N_PIXELS)
         sampler = SkySampler(ExpectedSkies(simulator), features, None, log_flux, reference, (1.0, 1.0))
-        correction = learn_correction(sampler, part.nodes, part.cumulative, rng)
-        n_pixels = np.full(_HISTOGRAMS, float(N_PIXELS**2))
-        nodes, cumulative = sampler.expected.draw(_HISTOGRAMS, n_pixels, rng)
-        inputs, true = sampler.vary(nodes, cumulative, n_pixels, rng, correction)
+        sampler.correction = learn_correction(sampler, part.nodes, part.cumulative, rng)
+        inputs, true = sampler.draw(_HISTOGRAMS, rng, whole=True)
         mean, covariance = regressor._normal(inputs)
         inside.append(np.abs(true - mean) < np.sqrt(np.diagonal(covariance, axis1=1, axis2=2)))
     return np.concatenate(inside)

@@ -1,6 +1,7 @@
 """Expected histograms are like those of simulated images: in the mean, in their noise, and with extended sources."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -35,11 +36,13 @@ def grouped(cumulative):
     return np.stack([fraction[:, group].sum(axis=1) for group in GROUPS], axis=1)
 
 
+@cache
 def simulated(n, **options):
     simulator = RadioSkySimulator(counts=MODEL, n_pixels=N, **options)
     return np.array([cumulative_histogram([image.data], 25e-6)[0] for image in simulator.stream(n, 0)])
 
 
+@cache
 def expected(n, n_pixels=N**2, **options):
     skies = ExpectedSkies(RadioSkySimulator(counts=FAMILY, n_pixels=N, **options))
     return moved(skies.draw(n, n_pixels, np.random.default_rng(1))[1])

@@ -75,15 +75,23 @@ def test_correction_is_found_and_added(sampler):
     log_n = FAMILY.sample(400, rng)
     true = rng.standard_normal((len(mean) + 1, 3))
     design = np.column_stack([np.ones(400), (log_n - mean) / scale])
-    correction = Correction.fit(log_n, design @ true + 0.3 * rng.standard_normal((400, 3)), mean, scale)
-    np.testing.assert_allclose(correction.coefficients, true, atol=0.1)
+    spread = np.array([0.3, 0.3, 0.9])
+    differences = design @ true + spread * rng.standard_normal((400, 3))
+    correction = Correction.fit(log_n, differences, 0.09 * np.eye(3), mean, scale)
+    np.testing.assert_allclose(correction.coefficients, true, atol=0.25)
+    # only the third feature scatters more than it should, by 0.9^2 - 0.3^2
+    np.testing.assert_allclose(correction.scatter @ correction.scatter.T, np.diag([0, 0, 0.72]), atol=0.15)
+    # without a sky its own difference is less well described
+    left_out = np.arange(400) != 7
+    without = Correction.fit(log_n[left_out], differences[left_out], 0.09 * np.eye(3), mean, scale)
+    np.testing.assert_allclose(correction.optimism[7], (correction(log_n) - without(log_n))[7], rtol=1e-6)
     other = FAMILY.sample(5, 3)
     np.testing.assert_allclose(correction(other), np.column_stack([np.ones(5), (other - mean) / scale])
                                @ correction.coefficients)
     log_n, cumulative = sampler.expected.draw(20, N_PIXELS, rng)
     plain, _ = sampler.vary(log_n, cumulative, np.full(20, N_PIXELS), np.random.default_rng(0))
     n_features = sampler.features.n_features
-    constant = Correction(mean, scale, np.vstack([np.ones(n_features), np.zeros((len(mean), n_features))]))
+    constant = Correction(mean, scale, np.vstack([np.ones(n_features), np.zeros((len(mean), n_features))]), None)
     for n_pixels, factor in ((N_PIXELS, 1.0), (N_PIXELS / 100, None)):
         plain, _ = sampler.vary(log_n, cumulative, np.full(20, n_pixels), np.random.default_rng(0))
         shifted, _ = sampler.vary(log_n, cumulative, np.full(20, n_pixels), np.random.default_rng(0), constant)
@@ -95,8 +103,9 @@ def test_correction_is_found_and_added(sampler):
 def test_noise_is_not_taken_for_a_correction():
     rng = np.random.default_rng(3)
     log_n = FAMILY.sample(30, rng)
-    correction = Correction.fit(log_n, rng.standard_normal((30, 50)), FAMILY.mean, FAMILY.sigma)
+    correction = Correction.fit(log_n, rng.standard_normal((30, 50)), np.eye(50), FAMILY.mean, FAMILY.sigma)
     assert (correction.coefficients == 0).all(axis=0).mean() > 0.6
+    assert (correction.scatter**2).sum() < 5
 
 
 def test_skies_as_expected_need_no_correction(sampler):
