@@ -199,7 +199,7 @@ def _add_counts(commands):
         help="of a pixel, such as 5 arcsec (default: that of the header)")
     add("--frequency", metavar="F", nargs="+", action=_Joined, const="GHz",
         help="such as 944 MHz (default: that of the header)")
-    add("--weights", metavar="FILE", required=True, help="of the network, as SourceCountRegressor.save wrote them")
+    add("--weights", metavar="NAME_OR_FILE", default="emu-944mhz", help="of the network (default: emu-944mhz)")
 
 
 if __name__ == "__main__":

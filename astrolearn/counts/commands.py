@@ -25,8 +25,8 @@ _KEYWORDS = {
 
 
 def counts(
-    image, output, *, weights, plot=None, dezotti=None, published=None, published_frequency=None, noise=None, beam=None,
-    pixel_scale=None, frequency=None, overwrite=False, quiet=False,
+    image, output, *, plot=None, dezotti=None, published=None, published_frequency=None, noise=None, beam=None,
+    pixel_scale=None, frequency=None, weights="emu-944mhz", overwrite=False, quiet=False,
 ):
     """
     Estimate the source counts of an image.
@@ -37,8 +37,6 @@ def counts(
         FITS file, see `astrolearn.counts.images.read_radio_images`.
     output : path-like
         The table to write, ``.ecsv`` or ``.fits``.
-    weights : path-like
-        A file that ``SourceCountRegressor.save`` wrote.
     plot : path-like, optional
         Picture of the Euclidean counts to write, ``.png``, ``.pdf``, ``.svg`` or ``.jpg``.
     dezotti : path-like, optional
@@ -51,6 +49,8 @@ def counts(
     noise, beam, pixel_scale, frequency : str, float or `~astropy.units.Quantity`, optional
         Instead of what the header says; see `read_radio_images`. A text may have two widths of the beam, such as
         ``"18 15 arcsec"``.
+    weights : str or path-like, optional
+        Name of weights that come with the package, or a file that ``SourceCountRegressor.save`` wrote.
     overwrite : bool, optional
         Whether existing files may be replaced.
     quiet : bool, optional
