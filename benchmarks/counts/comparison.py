@@ -47,14 +47,15 @@ def deep(context):
 
 
 def _measured(context, tool):
-    side = N_PIXELS * tool.pixel_scale.to_value("deg")
+    n_pixels = N_PIXELS[tool]
+    side = n_pixels * tool.pixel_scale.to_value("deg")
     return (f"{context.n_skies} fresh skies of each of {len(FAMILIES)} families of counts, of {side**2:.3g} deg2 each "
-            f"({N_PIXELS} x {N_PIXELS} pixels of {tool.pixel_scale:.3g}), with a beam of {tool.beam_major:.3g}, a "
+            f"({n_pixels} x {n_pixels} pixels of {tool.pixel_scale:.3g}), with a beam of {tool.beam_major:.3g}, a "
             f"noise of {1e6 * tool.noise.value:.3g} µJy/beam, clustered and extended sources.")
 
 
 def _compare(report, regressor, cnn, tool, n_skies, seed):
-    answers = observe(regressor, cnn, tool, N_PIXELS, n_skies, seed)
+    answers = observe(regressor, cnn, tool, N_PIXELS[tool], n_skies, seed)
     log_flux = (np.log10(regressor.flux_bins_.value)[1:] + np.log10(regressor.flux_bins_.value)[:-1]) / 2
     methods = [method for method in METHODS if method in next(iter(answers.values())).mean]
     head = ["log10 S/Jy", *(f"{value:.1f}" for value in log_flux)]
@@ -133,7 +134,7 @@ def _inside_of_histograms(regressor, tool, answers, seed):
     features = HistogramFeatures(regressor.features_)
     reference = regressor.n_pixels_, regressor._n_samples(1)
     for name, part in answers.items():
-        simulator = RadioSkySimulator(instrument=tool, counts=FAMILIES[name](), n_pixels=N_PIXELS)
+        simulator = RadioSkySimulator(instrument=tool, counts=FAMILIES[name](), n_pixels=N_PIXELS[tool])
         sampler = SkySampler(ExpectedSkies(simulator), features, None, log_flux, reference, (1.0, 1.0))
         sampler.correction = learn_correction(sampler, part.nodes, part.cumulative, rng)
         inputs, true = sampler.draw(_HISTOGRAMS, rng, whole=True)

@@ -12,8 +12,8 @@ from astrolearn.recipes import emu_944mhz
 __all__ = ["DEEP", "EMU", "N_PIXELS", "TALK_CUTOUTS", "TALK_SKIES", "Context"]
 
 EMU = Instrument.preset("emu")
-DEEP = replace(EMU, noise=3e-6 * EMU.noise.unit, clean_threshold=15e-6 * EMU.noise.unit)
-N_PIXELS = emu_944mhz.N_PIXELS
+DEEP = replace(Instrument.preset("regis2022"), noise=3e-6 * EMU.noise.unit, clean_threshold=15e-6 * EMU.noise.unit)
+N_PIXELS = {EMU: emu_944mhz.N_PIXELS, DEEP: 2560}  # both 25 deg2
 _SEED = 70
 TALK_SKIES, TALK_CUTOUTS = 84, 8400  # the talk has as many cutouts, of 21 images
 
@@ -52,17 +52,17 @@ class Context:
         """A regressor for a noise of 3 uJy/beam, from the cache or trained by the recipe."""
         path = self.cache / "counts-deep"
         if not (path / "regressor.safetensors").is_file():
-            emu_944mhz.train(path, instrument=DEEP, n_jobs=2)
+            emu_944mhz.train(path, instrument=DEEP, n_pixels=N_PIXELS[DEEP], n_jobs=2)
         return SourceCountRegressor.load(path / "regressor.safetensors")
 
     def talk(self):
         """The talk's network on as many cutouts as in the talk, from the cache or trained."""
         path = self.cache / "counts-talk.safetensors"
         if not path.is_file():
-            simulator = RadioSkySimulator(instrument=EMU, counts=TalkFamily(), n_pixels=N_PIXELS)
+            simulator = RadioSkySimulator(instrument=EMU, counts=TalkFamily(), n_pixels=N_PIXELS[EMU])
             network = SourceCountRegressor(
                 architecture="regis2022", n_skies=TALK_SKIES, n_cutouts=TALK_CUTOUTS // TALK_SKIES, batch_size=64,
-                max_epochs=20, lr=1e-3, random_state=_SEED, verbose=1, n_jobs=2,
+                max_epochs=10, lr=1e-3, random_state=_SEED, verbose=1, n_jobs=2,
             )  # fmt: skip
             path.parent.mkdir(parents=True, exist_ok=True)
             network.fit(simulator).set_params(n_jobs=None, verbose=0).save(path, overwrite=True)

@@ -8,11 +8,10 @@ import pytest
 pytest.importorskip("sep", reason="needs sep, of the extra bench")
 
 from astrolearn import SourceCountRegressor
-from astrolearn.counts import IndependentBins, Instrument, RadioSkySimulator, ReferenceCounts
+from astrolearn.counts import IndependentBins, RadioSkySimulator, ReferenceCounts
 from benchmarks.counts import card, choices, comparison, skies
+from benchmarks.counts.context import EMU
 from benchmarks.report import Report
-
-EMU = Instrument.preset("emu")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def test_detections_of_skies_with_the_reference_counts_give_these():
 
 
 def test_all_methods_answer_for_the_same_skies(regressor, monkeypatch, tmp_path):
-    monkeypatch.setattr(comparison, "N_PIXELS", 256)
+    monkeypatch.setattr(comparison, "N_PIXELS", {EMU: 256})
     monkeypatch.setattr(comparison, "_HISTOGRAMS", 5)
     monkeypatch.setattr(comparison, "observe", lambda *args: skies.observe(*args, n_jobs=1))
     report = Report("counts-emu", "Counts", "Small skies.")
