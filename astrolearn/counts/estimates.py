@@ -3,8 +3,8 @@ From images to the normal distributions of log10 n: how skies are read, networks
 
 `CountEstimator` is what `SourceCountRegressor` stands on, and knows all that its user does not ask for. There are two
 ways to train. Given images are pooled to histograms of skies, and a network learns from these alone. A simulator can be
-asked for more: expected histograms without end, corrected by what a few hundred simulated images show. Either way some
-real skies are held out, and say how wide the answers must be.
+asked for more: expected histograms without end, corrected by what a few hundred simulated images show. Either way skies
+that the network has not learned from say how wide the answers must be.
 """
 
 import warnings

@@ -18,6 +18,7 @@ from astrolearn.core.tables import SampleTable
 from astrolearn.counts.beam_response import BeamResponse
 from astrolearn.counts.models import LOG_FLUX, ReferenceCounts
 from astrolearn.counts.pofd import DeflectionModel
+from astrolearn.counts.posterior import MEASURED, information
 
 __all__ = ["fluctuation_analysis"]
 
@@ -335,7 +336,7 @@ def _table(log_flux, log_n, error, prior_width):
     middles = (log_flux[1:] + log_flux[:-1]) / 2
     edges = np.concatenate([[2 * log_flux[0] - middles[0]], middles, [2 * log_flux[-1] - middles[-1]]])
     density = 1 / (u.Jy * u.sr)
-    information = np.clip(1 - (error / prior_width) ** 2, 0, 1)
+    known = information(error, prior_width)
     return SampleTable(
         {
             "S_lo": 10 ** edges[:-1] * u.Jy,
@@ -347,7 +348,7 @@ def _table(log_flux, log_n, error, prior_width):
             "log_n_error": error,
             "euclidean": 10 ** (log_n + 2.5 * log_flux) * u.Jy**1.5 / u.sr,
             "prior_width": prior_width,
-            "information": information,
-            "prior_driven": information < 0.5,
+            "information": known,
+            "prior_driven": known < MEASURED,
         }
     )

@@ -9,10 +9,15 @@ not measured.
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-__all__ = ["ONE_SIGMA", "combine_widths", "conformal_widths", "information", "quantiles", "spread_of_residuals"]
+__all__ = [
+    "MEASURED", "ONE_SIGMA", "combine_widths", "conformal_widths", "information", "quantiles", "spread_of_residuals",
+]  # fmt: skip
 
 ONE_SIGMA = float(2 * ndtr(1) - 1)
 """Probability within one standard deviation of a normal distribution, 0.683."""
+
+MEASURED = 0.5
+"""Information from which on a bin counts as measured."""
 
 _DIFFERENCE = 0.2  # of the logarithms of widths of real and expected skies, beforehand
 

@@ -14,14 +14,13 @@ from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
 from astrolearn.counts.estimates import CountEstimator, describe_instrument
 from astrolearn.counts.instruments import Instrument
-from astrolearn.counts.posterior import ONE_SIGMA, information, quantiles
+from astrolearn.counts.posterior import MEASURED, ONE_SIGMA, information, quantiles
 from astrolearn.counts.simulator import RadioSkySimulator
 from astrolearn.counts.skies import group_rows, read_targets
 
 __all__ = ["SourceCountRegressor"]
 
 _DENSITY = 1 / (u.Jy * u.sr)
-_MEASURED = 0.5  # of the information
 
 
 class SourceCountRegressor(RegressorMixin, CountEstimator):
@@ -49,7 +48,8 @@ class SourceCountRegressor(RegressorMixin, CountEstimator):
         Of ``"set"``: the density of normal distributions (default), or the pinball loss of the cumulative brightness
         over flux and of its total (List 2021, 2106.02051), which gives medians; the widths are those of held-out skies.
     n_skies : int, optional
-        Images to simulate when a simulator is given to `fit`; a fifth of them is held out. Default: 300.
+        Images to simulate when a simulator is given to `fit`; for ``"regis2022"``, and for images of the sky model, a
+        fifth of them is held out. Default: 300.
     n_expected : int, optional
         Histograms without images of one epoch, when a simulator is given. Default: 20000.
     n_cutouts : int, optional
@@ -68,7 +68,7 @@ class SourceCountRegressor(RegressorMixin, CountEstimator):
     prior_mean_, prior_sigma_ : `numpy.ndarray`, (n_bins,)
         Mean and standard deviation of log10 n of the training skies.
     widths_ : `numpy.ndarray`, (n_bins,) or None
-        What the network's standard deviations are multiplied with, so that they hold 68 % of held-out skies.
+        What the network's standard deviations are multiplied with, so that they hold 68 % of skies it has not seen.
 
     Notes
     -----
@@ -244,7 +244,7 @@ class SourceCountRegressor(RegressorMixin, CountEstimator):
             "group": np.repeat(names, n_bins), "S_lo": np.tile(self.flux_bins_[:-1], n_skies), "S_mid": middle,
             "S_hi": np.tile(self.flux_bins_[1:], n_skies), "n": median, "n_q16": low, "n_q84": high,
             "euclidean": (middle**2.5 * median).to(u.Jy**1.5 / u.sr),
-            "prior_width": np.tile(self.prior_sigma_, n_skies), "information": known, "prior_driven": known < _MEASURED,
+            "prior_width": np.tile(self.prior_sigma_, n_skies), "information": known, "prior_driven": known < MEASURED,
         })  # fmt: skip
         area = images.area
         table.meta = {

@@ -3,7 +3,7 @@ Training data without end: expected histograms, made like those of real skies.
 
 The noise of the histograms is new in every epoch, so a network has nothing to learn by heart. What P(D) does not know
 of real skies is learnt from a few hundred simulated images beforehand: how their features differ from those expected
-for the same counts, as a linear function of these.
+for the same counts, as a linear function of these, and how much more they scatter.
 """
 
 import numpy as np

@@ -12,7 +12,7 @@ from astrolearn.core.progress import progress
 from astrolearn.core.seeding import seeded_torch
 from astrolearn.counts import IndependentBins, MixedFamily, RadioSkySimulator, TalkFamily
 from astrolearn.counts.features import cumulative_histogram
-from astrolearn.counts.posterior import information
+from astrolearn.counts.posterior import MEASURED, information
 from astrolearn.counts.simulator import squares
 from astrolearn.counts.skies import Skies
 from astrolearn.counts.training import evaluate
@@ -59,7 +59,7 @@ def choices(context):
             error, sigma = _errors(regressor, simulators[family], nodes, histograms)
             report.numbers[f"{name}, {family}"] = _rms(error)
             rows.append([f"{name}; {family}", *(with_error(*pair) for pair in _rms(error))])
-            driven = (information(sigma, regressor.prior_sigma_) < 0.5).mean(axis=0)
+            driven = (information(sigma, regressor.prior_sigma_) < MEASURED).mean(axis=0)
             report.numbers[f"{name}, {family}, prior_driven"] = driven
             marked.append([f"{name}; {family}", *(f"{value:.2f}" for value in driven)])
     report.table("Root mean square error of log10 n in dex: regressor; skies", head, rows)
