@@ -21,9 +21,10 @@ __all__ = ["N_PIXELS", "ship", "train"]
 SEED = 44
 N_PIXELS = 3600
 """Side of the training images: 5 deg with the pixels of 5 arcsec."""
+MAX_EPOCHS = 200  # of skies that are new each time: the longer, the better
 
 
-def train(out, *, instrument="emu", n_pixels=N_PIXELS, n_jobs=None, seed=SEED, **parameters):
+def train(out, *, instrument="emu", n_pixels=N_PIXELS, max_epochs=MAX_EPOCHS, n_jobs=None, seed=SEED, **parameters):
     """
     Train the regressor.
 
@@ -32,8 +33,8 @@ def train(out, *, instrument="emu", n_pixels=N_PIXELS, n_jobs=None, seed=SEED, *
     out : path-like
         Folder for the result, ``regressor.safetensors``, and what it was trained on, ``training.json``.
     instrument : `Instrument` or str, optional
-    n_pixels : int, optional
-        Side of the images.
+    n_pixels, max_epochs : int, optional
+        Side of the images, and length of the training.
     n_jobs : int, optional
         Processes that simulate.
     seed : int, optional
@@ -51,10 +52,10 @@ def train(out, *, instrument="emu", n_pixels=N_PIXELS, n_jobs=None, seed=SEED, *
     tool = Instrument.preset(instrument) if isinstance(instrument, str) else instrument
     counts = IndependentBins(ReferenceCounts(frequency=tool.frequency))
     simulator = RadioSkySimulator(instrument=tool, counts=counts, n_pixels=n_pixels)
-    regressor = SourceCountRegressor(instrument=instrument, random_state=seed, **parameters)
+    regressor = SourceCountRegressor(instrument=instrument, max_epochs=max_epochs, random_state=seed, **parameters)
     regressor.set_params(n_jobs=n_jobs, verbose=1).fit(simulator).set_params(n_jobs=None, verbose=0)
     regressor.save(out / "regressor.safetensors", overwrite=True)
-    made = {"seed": seed, "n_pixels": n_pixels, "n_skies": regressor.n_skies} | parameters
+    made = {"seed": seed, "n_pixels": n_pixels, "max_epochs": max_epochs, "n_skies": regressor.n_skies} | parameters
     (out / "training.json").write_text(json.dumps(made) + "\n")
     return regressor
 
