@@ -40,8 +40,7 @@ def counts(
     plot : path-like, optional
         Picture of the Euclidean counts to write, ``.png``, ``.pdf``, ``.svg`` or ``.jpg``.
     dezotti : path-like, optional
-        Text file to write, ``.txt`` or ``.dat``, see `write_counts`. It has no place for a word on the prior, so it
-        holds those bins only that are not driven by it.
+        Text file to write, ``.txt`` or ``.dat``, with the measured bins, see `write_counts`.
     published : path-like, optional
         Published counts to draw in the picture, see `read_counts`.
     published_frequency : str, float or `~astropy.units.Quantity`, optional
@@ -90,8 +89,7 @@ def counts(
     regressor = load_weights(SourceCountRegressor, weights, quiet)
     say(f"reading {image}", quiet)
     table = regressor.predict_counts([image], **given)
-    measured = table[~np.asarray(table["prior_driven"], dtype=bool)]
-    if dezotti is not None and not len(measured):
+    if dezotti is not None and np.all(table["prior_driven"]):
         raise ValueError(f"--dezotti {dezotti} would be empty: no bin of this image is measured")
     result = _for_files(table)
     result.meta |= {"input": str(image), "weights": str(weights)}
@@ -101,7 +99,7 @@ def counts(
         (plot, lambda path: plot_counts(
             table, published=points, published_frequency=own, reference=10**regressor.prior_mean_ * DENSITY
         ).savefig(path, dpi=200)),
-        (dezotti, lambda path: write_counts(measured, path)),
+        (dezotti, lambda path: write_counts(table, path)),
     ], overwrite=overwrite)
     if not quiet:
         print(_summary(table), list_of(written), sep="\n")

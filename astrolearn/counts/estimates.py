@@ -51,7 +51,7 @@ _FEWEST = 5  # skies
 _SUBSETS = 3  # of the images of each sky, beside all of them
 _DESCRIBED = 5000  # expected skies, at most, from which features and widths are found
 _PRIOR_DRAWS = 20_000
-_CALIBRATED = 4  # times that each held-out sky is seen, with other noise
+_CALIBRATED = 4  # times that each real sky is seen, each time with another error of the stated noise
 _SAMPLES_PER_BEAM = 4  # independent ones
 _FLUX_BINS = 10 ** np.linspace(-7.25, -1.25, 13)
 _NOISE_TOLERANCE = 1.05
@@ -115,7 +115,8 @@ class CountEstimator(NetworkEstimator):
         images = read_radio_images(X, trained=tool, noise_range=self.noise_range_, **given)
         unknown = np.isnan(images.noise)
         if unknown.any():
-            warnings.warn(f"{unknown.sum()} images do not state their noise: taken as the trained {tool.noise:.3g}",
+            warnings.warn(f"{unknown.sum()} images do not state their noise: taken as the trained {tool.noise:.3g}. "
+                          "Give it if you know it: an error of a few per cent shifts the counts near the noise",
                           AstropyUserWarning, stacklevel=3)
             images = replace(images, noise=np.where(unknown, tool.noise, images.noise))
         images.check_scatter()
@@ -163,6 +164,8 @@ class CountEstimator(NetworkEstimator):
         validation = Dataset(self._inputs(held), self._standard(held_log_n))
         self._fit_net(self._inputs(skies), self._standard(log_n), rng, validation)
         self._calibrate(self._inputs(held), held_log_n)
+        if self._is_normal:  # what few skies say of widths is hardly more than chance
+            self.widths_ = combine_widths(self.widths_, len(held), np.ones(len(self._log_flux)))
         return self
 
     def _describe_prior(self, log_n):
@@ -185,7 +188,7 @@ class CountEstimator(NetworkEstimator):
         own = read_instrument_or_dict(self.instrument)
         check_same_instrument(own, simulator.instrument)
         if isinstance(simulator.counts, CountModel):
-            raise ValueError("the simulator gives all skies the same counts: give it a family, such as MixedFamily()")
+            raise ValueError("the simulator gives all skies the same counts: give it a family, as IndependentBins()")
         self._begin(simulator.instrument)
         if self._is_published:
             return self._fit_simulated_cutouts(simulator, rng)
@@ -203,7 +206,7 @@ class CountEstimator(NetworkEstimator):
         self.features_ = features.state
         reference = self.n_pixels_, self._n_samples(1)
         sampler = SkySampler(expected, features, None, self._log_flux, reference, noise_range)
-        self._describe_prior(sampler.targets(simulator.counts.sample(_PRIOR_DRAWS, rng), rng)[0])
+        self._describe_prior(sampler.targets(simulator.counts.sample(_PRIOR_DRAWS, rng)))
         sampler.correction = correction = learn_correction(sampler, nodes, skies.cumulative, rng)
 
         def draw(n):
@@ -214,8 +217,8 @@ class CountEstimator(NetworkEstimator):
         # the network has not seen these skies, but was told how they differ from expected ones: each is changed as if
         # that had been learnt from the others
         again = np.tile(np.arange(len(skies)), _CALIBRATED)
-        self._calibrate(*sampler.vary(nodes[again], skies.cumulative[again], skies.n_pixels[again], rng,
-                                      lambda log_n: correction.optimism[again]))
+        inputs = sampler.inputs(skies.cumulative[again], skies.n_pixels[again], rng, added=correction.optimism[again])
+        self._calibrate(inputs, sampler.targets(nodes[again]))
         if self._is_normal:
             real, self.widths_ = self.widths_, None
             self._calibrate(*sampler.draw(min(_DESCRIBED, self.n_expected), rng))
@@ -250,7 +253,8 @@ class CountEstimator(NetworkEstimator):
             wanted = "" if self.shape_ is None else f", those of the training have {tuple(self.shape_)}"
             raise ValueError(f"architecture='regis2022' takes images of one shape; X has {sorted(shapes)}{wanted}")
         self.shape_ = shapes.pop()
-        values = np.stack(images.values) / images.noise.value[:, None, None].astype(np.float32)
+        values = np.stack(images.values)
+        values = (values - np.nanmedian(values, axis=(1, 2), keepdims=True)) / images.noise.value[:, None, None]
         return np.arcsinh(np.nan_to_num(values, nan=0.0))[:, None].astype(np.float32)
 
     def _fit_simulated_cutouts(self, simulator, rng):
@@ -327,7 +331,8 @@ class CountEstimator(NetworkEstimator):
             mean = np.array([found[row].mean(axis=0) for row in rows])
             return mean, np.array([self.spread_[0] + self.spread_[1] / len(row) for row in rows])
         skies = Skies.pool(images, rows)
-        smallest = SMALLEST_AREA * self.n_pixels_
+        # the widths of the Earth Mover's network are one number per bin, those of whole skies
+        smallest = (SMALLEST_AREA if self._is_normal else 1) * self.n_pixels_
         if (skies.n_pixels < 0.99 * smallest).any():
             warnings.warn(f"X has a sky of {skies.n_pixels.min():.0f} pixels; this was trained for {smallest:.0f} to "
                           f"{self.n_pixels_:.0f}, and its intervals are too narrow", AstropyUserWarning, stacklevel=3)

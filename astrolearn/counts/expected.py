@@ -17,7 +17,7 @@ from astrolearn.counts.models import CountModel
 from astrolearn.counts.pofd import DeflectionModel
 from astrolearn.counts.shapes_response import ShapesResponse
 
-__all__ = ["ExpectedSkies"]
+__all__ = ["ExpectedSkies", "evaluate"]
 
 _ORDERS = 8  # Hermite polynomials of the noise in the core
 _AT_ONCE = 1000
@@ -69,9 +69,11 @@ class ExpectedSkies:
             width = np.hypot(self.noise, np.sqrt(response.moment(2) * counts.moment(2, 1e-9, 5 * width)))
         return width
 
-    def draw(self, n, n_pixels, rng, log_n=None):
+    def draw(self, n, n_pixels, rng, log_n=None, noise=1.0):
         """
         Draw histograms.
+
+        In units of the noise, an image with a times the noise and counts n(S) is one with that noise and a n(a S).
 
         Parameters
         ----------
@@ -81,6 +83,8 @@ class ExpectedSkies:
         rng : `numpy.random.Generator`
         log_n : `numpy.ndarray`, float64 (n, n_nodes), optional
             Counts of each sky at the nodes. Default: drawn from the family.
+        noise : float or `numpy.ndarray`, (n,), optional
+            Of each image, relative to that of the instrument. Default: 1.
 
         Returns
         -------
@@ -91,20 +95,18 @@ class ExpectedSkies:
         """
         if log_n is None:
             log_n = self.counts.sample(n, rng)
-        n_pixels = np.broadcast_to(np.asarray(n_pixels, float), n)
-        parts = [
-            self._draw(log_n[start : start + _AT_ONCE], n_pixels[start : start + _AT_ONCE, None], rng)
-            for start in range(0, n, _AT_ONCE)
-        ]
-        return log_n, np.concatenate(parts)
+        n_pixels, noise = (np.broadcast_to(np.asarray(part, float), n)[:, None] for part in (n_pixels, noise))
+        batches = (slice(start, start + _AT_ONCE) for start in range(0, n, _AT_ONCE))
+        return log_n, np.concatenate([self._draw(log_n[rows], n_pixels[rows], noise[rows], rng) for rows in batches])
 
-    def _draw(self, log_n, n_pixels, rng):
-        sources = self._model.sources
+    def _draw(self, log_n, n_pixels, noise, rng):
+        sources, shift = self._model.sources, np.log10(noise)
+        log_n = evaluate(self.counts.log_flux, log_n, np.log10(sources.flux) + shift) + shift
         area = self._pixel_area * n_pixels
         cell = sources.flux * LOG_STEP * area
         variance = self._clustering * _SELF_PAIR * np.rad2deg(np.sqrt(area)) ** -0.8
         density = np.exp(np.sqrt(np.log1p(variance)) * rng.standard_normal(variance.shape) - np.log1p(variance) / 2)
-        number = rng.poisson(density * 10 ** (log_n @ sources.weights.T) * cell)
+        number = rng.poisson(density * 10**log_n * cell)
         p = np.maximum(self._model.probabilities((number / cell).T, self.noise, self.clumping).T, 0)
         p = rng.poisson(n_pixels * p / p.sum(axis=1, keepdims=True)) + 1e-12
         cumulative = np.cumsum(p, axis=1)
@@ -135,3 +137,11 @@ def _correlation(tool, image):
     if image == "restored":
         return np.maximum([(tool.psf.astype(float) ** k).sum() for k in order], 1)
     return np.maximum(tool.pixels_per_beam / order, 1)
+
+
+def evaluate(nodes, log_n, log_flux):
+    """Straight lines through log_n (n, n_nodes) at ``nodes``, and on beyond them, at log_flux (n, n_points)."""
+    segment = np.searchsorted(nodes[1:-1], log_flux)
+    rows = np.arange(len(log_n))[:, None]
+    low, high = log_n[rows, segment], log_n[rows, segment + 1]
+    return low + (high - low) * (log_flux - nodes[segment]) / (nodes[segment + 1] - nodes[segment])

@@ -192,10 +192,10 @@ class GaussianProcess(_Family):
 
 class MixedFamily(_Family):
     """
-    A mixture of families in equal parts: the default prior.
+    A mixture of families in equal parts.
 
-    Independent nodes alone make a network think that nothing hides in a common factor; smooth families alone make it
-    extrapolate. The mixture holds both.
+    A network trained on it recognises which of the families a sky is of by its bright sources, and extrapolates where
+    that is a smooth one: for tests rather than as a prior.
 
     Parameters
     ----------

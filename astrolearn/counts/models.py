@@ -341,7 +341,7 @@ def write_counts(table, path, *, overwrite=False):
     ----------
     table : `~astropy.table.Table`
         ``S`` or ``S_mid``, ``n``, and optionally ``n_error_up`` and ``n_error_down``, or the quantiles ``n_q16`` and
-        ``n_q84``.
+        ``n_q84``. The file has no place for a word on the prior, so rows that are ``prior_driven`` are left out.
     path : path-like
         The file.
     overwrite : bool, optional
@@ -350,10 +350,16 @@ def write_counts(table, path, *, overwrite=False):
     Raises
     ------
     ValueError
-        If a column is missing.
+        If a column is missing, there is more than one sky (``group``), or nothing is left.
     FileExistsError or OSError
         If the file exists and ``overwrite`` is not set.
     """
+    if "group" in table.colnames and len(np.unique(table["group"])) > 1:
+        raise ValueError("the table has several skies: select one, such as table[table['group'] == 0]")
+    if "prior_driven" in table.colnames:
+        table = table[~np.asarray(table["prior_driven"], dtype=bool)]
+    if not len(table):
+        raise ValueError("the table has no counts that were measured")
     flux, n = _table_columns(table)
     columns = [np.log10(flux), n * flux**2.5]
     if {"n_q16", "n_q84"} <= set(table.colnames):

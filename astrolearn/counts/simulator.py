@@ -25,7 +25,7 @@ from astrolearn.counts.catalogues import (
     read_catalogue,
     read_flux_range,
 )
-from astrolearn.counts.families import MixedFamily
+from astrolearn.counts.families import IndependentBins
 from astrolearn.counts.instruments import read_instrument
 from astrolearn.counts.models import CountModel, ReferenceCounts
 
@@ -46,8 +46,9 @@ class RadioSkySimulator:
     instrument : `Instrument` or str, optional
         An instrument or the name of a preset: ``"emu"`` (default) or ``"regis2022"``.
     counts : `CountModel` or family, optional
-        What the counts of the skies are: one model for all, or a family (`MixedFamily` and the like) from which each
-        sky draws its own. Default: ``MixedFamily`` around `ReferenceCounts` at the frequency of the instrument.
+        What the counts of the skies are: one model for all, or a family from which each sky draws its own. Default:
+        `IndependentBins` around `ReferenceCounts` at the frequency of the instrument, the prior with which bins that
+        are not measured do not look measured.
     n_pixels : int, optional
         Side of the images. Default: 2560.
     image : {"gaussian", "model", "restored"}, optional
@@ -100,7 +101,7 @@ class RadioSkySimulator:
     ):
         self.instrument = read_instrument(instrument)
         frequency = self.instrument.frequency
-        self.counts = MixedFamily(ReferenceCounts(frequency=frequency)) if counts is None else counts
+        self.counts = IndependentBins(ReferenceCounts(frequency=frequency)) if counts is None else counts
         own = getattr(getattr(self.counts, "reference", self.counts), "frequency", frequency)
         if abs(own / frequency - 1) > 0.01:
             raise ValueError(f"the counts are those at {own}, the instrument's frequency is {frequency}")

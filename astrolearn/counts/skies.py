@@ -1,8 +1,8 @@
 """
-Skies as the regressor handles them: histograms of all pixels of one sky, and a few of its cutouts.
+Skies as the regressor handles them: the histogram of all pixels of the images of one sky.
 
 Cutouts of one sky share its counts and are small pieces of evidence on them, so whatever is learnt or predicted is a
-matter of skies. Images are read one sky at a time, and what is kept of each is small.
+matter of skies.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,10 @@ from astrolearn.core.inputs import to_float
 from astrolearn.counts.features import cumulative_histogram
 
 __all__ = ["Skies", "group_rows", "read_targets"]
+
+
+_SAME_NOISE = 1.05
+_LEVELLED = 10_000  # pixels, from which on the median of an image is its level
 
 
 @dataclass
@@ -51,8 +55,18 @@ class Skies:
         Returns
         -------
         skies : Skies
+
+        Raises
+        ------
+        ValueError
+            If the images of one sky differ in their noise.
         """
-        values = [[images.values[i] for i in row] for row in rows]
+        for row in rows:
+            low, high = images.noise[row].min(), images.noise[row].max()
+            if high > _SAME_NOISE * low:
+                raise ValueError(f"images of one group have noise from {low:.3g} to {high:.3g}: pixels are pooled in "
+                                 "units of the noise, so give each its own group")
+        values = [[_above_its_level(images.values[i]) for i in row] for row in rows]
         noise = np.array([images.noise.value[row].mean() for row in rows])
         cumulative = [cumulative_histogram(*pair)[0] for pair in zip(values, noise, strict=True)]
         n_pixels = [sum(np.count_nonzero(~np.isnan(image)) for image in parts) for parts in values]
@@ -67,6 +81,11 @@ class Skies:
     def take(self, rows):
         """Some of the skies."""
         return Skies(self.cumulative[rows], self.n_pixels[rows], self.noise[rows])
+
+
+def _above_its_level(image):
+    """Interferometers do not measure the level, which differs from field to field; small ones are left as they are."""
+    return image - np.nanmedian(image) if np.count_nonzero(~np.isnan(image)) >= _LEVELLED else image
 
 
 def group_rows(groups, n_images):

@@ -10,18 +10,19 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, default_collate
 
+from astrolearn.counts.expected import evaluate
 from astrolearn.counts.features import moved
 
 __all__ = [
-    "SMALLEST_AREA", "Correction", "FreshSkies", "SkySampler", "collate", "evaluate", "learn_correction", "sky_inputs",
+    "SMALLEST_AREA", "Correction", "FreshSkies", "SkySampler", "collate", "learn_correction", "sky_inputs",
 ]  # fmt: skip
 
 SMALLEST_AREA = 1 / 400
 """Of the full area: a cutout of 128 pixels of an image of 2560."""
 
-_RIDGE = 4.0  # squares of the noise over those of the coefficients
+_RIDGE = 4.0  # variance of the noise over that which coefficients are expected to have
 _DRAWS = 16  # expected histograms of each real sky
-_CLUMPING = np.arange(0, 1.3, 0.15)  # of the clustering within a beam, relative to theory
+_CLUMPING = np.arange(0, 1.3, 0.15)  # that are tried: clustering within a beam, relative to theory
 _WHOLE = 0.5  # of the skies have the full area
 _NOISE_ERROR = 0.02  # relative, of the noise that is stated
 
@@ -65,7 +66,7 @@ class Correction:
         """
         correction = cls(mean, scale, None, None)
         design = correction._design(log_n)
-        normal = design.T @ design + _RIDGE * np.eye(design.shape[1])
+        normal = design.T @ design + _RIDGE * np.diag(np.arange(design.shape[1]) > 0)
         coefficients = np.linalg.solve(normal, design.T @ differences)
         leverage = np.einsum("ij,ji->i", design, np.linalg.solve(normal, design.T))
         # what a fit without the sky leaves of it
@@ -94,10 +95,6 @@ class SkySampler:
     """
     Makes inputs and targets of a network from histograms of skies with known counts.
 
-    Two things are varied that need no new sky. If all fluxes and the noise are larger by a factor, a histogram in units
-    of the noise is the same, so one sky serves for a range of noise. And the noise that is stated is never exactly that
-    of the image.
-
     Parameters
     ----------
     expected : ExpectedSkies
@@ -116,7 +113,7 @@ class SkySampler:
         self.log_flux, self.noise_range = log_flux, noise_range
         self.n_pixels, self.per_pixel = reference
 
-    def draw(self, n, rng, *, whole=False):
+    def draw(self, n, rng, *, share=None, noise=None):
         """
         Draw expected skies.
 
@@ -124,8 +121,11 @@ class SkySampler:
         ----------
         n : int
         rng : `numpy.random.Generator`
-        whole : bool, optional
-            Skies of the full area only. Default: half of them are parts.
+        share : float, optional
+            Area, relative to the whole. Default: half of the skies are whole, the others log-uniform down to
+            `SMALLEST_AREA`.
+        noise : float, optional
+            Relative to that of the instrument. Default: log-uniform in the range.
 
         Returns
         -------
@@ -134,77 +134,54 @@ class SkySampler:
         log_n : `numpy.ndarray`, float64 (n, n_bins)
         """
         part = np.exp(rng.uniform(np.log(SMALLEST_AREA), 0, n))
-        share = np.where(rng.random(n) < (1 if whole else _WHOLE), 1.0, part)
-        log_n, cumulative = self.expected.draw(n, share * self.n_pixels, rng)
-        inputs, targets = self.vary(log_n, cumulative, share * self.n_pixels, rng, self.correction)
+        share = np.where(rng.random(n) < _WHOLE, 1.0, part) if share is None else np.full(n, share)
+        drawn = np.exp(rng.uniform(*np.log(self.noise_range), n))
+        noise = drawn if noise is None else np.full(n, noise)
+        log_n, cumulative = self.expected.draw(n, share * self.n_pixels, rng, noise=noise)
+        inputs = self.inputs(cumulative, share * self.n_pixels, rng, noise)
         if self.correction is not None:
-            scatter = rng.standard_normal((n, self.features.n_features)) @ self.correction.scatter.T
-            inputs["features"] += (scatter / np.sqrt(share)[:, None] * self._shrunk(share)).astype(np.float32)
-        return inputs, targets
+            nodes, shift = self.expected.counts.log_flux, np.log10(noise)[:, None]
+            added = self.correction(evaluate(nodes, log_n, nodes + shift) + shift)
+            scatter = rng.standard_normal(added.shape) @ self.correction.scatter.T
+            added += scatter / np.sqrt(share)[:, None]
+            inputs["features"] += (added * self._shrunk(share)).astype(np.float32)
+        return inputs, self.targets(log_n)
+
+    def inputs(self, cumulative, n_pixels, rng, noise=1.0, added=0.0):
+        """
+        Inputs of skies whose noise is not stated exactly.
+
+        Parameters
+        ----------
+        cumulative : `numpy.ndarray`, float64 (n, n_bins + 1)
+        n_pixels : `numpy.ndarray`, (n,)
+        rng : `numpy.random.Generator`
+        noise : float or `numpy.ndarray`, (n,), optional
+            True noise, relative to that of the instrument. Default: 1.
+        added : float or `numpy.ndarray`, (n, n_features), optional
+            What to add to the features.
+
+        Returns
+        -------
+        inputs : dict of `numpy.ndarray`, float32
+        """
+        stated = 1 + _NOISE_ERROR * rng.standard_normal(len(cumulative))
+        features = self.features.transform(moved(cumulative, 1 / stated), self.per_pixel * n_pixels) + added
+        return {"features": features.astype(np.float32), "sky": sky_inputs(n_pixels / self.n_pixels, noise * stated)}
+
+    def targets(self, log_n):
+        """log10 n at the bins (n, n_bins) of counts at the nodes (n, n_nodes)."""
+        return evaluate(self.expected.counts.log_flux, log_n, self.log_flux[None])
 
     def _shrunk(self, share):
         """Features of a part of the sky in units of those of the whole, for the same difference of histograms."""
         whole = self.features.scale(self.per_pixel * self.n_pixels)
         return whole / self.features.scale(self.per_pixel * self.n_pixels * share)
 
-    def vary(self, log_n, cumulative, n_pixels, rng, correction=None):
-        """
-        Vary the noise of skies.
-
-        Parameters
-        ----------
-        log_n : `numpy.ndarray`, float64 (n, n_nodes)
-        cumulative : `numpy.ndarray`, float64 (n, n_bins + 1)
-        n_pixels : `numpy.ndarray`, (n,)
-        rng : `numpy.random.Generator`
-        correction : callable, optional
-            What to add to the features for counts log10 n, such as a `Correction`.
-
-        Returns
-        -------
-        inputs, log_n
-            As from `draw`.
-        """
-        targets, true = self.targets(log_n, rng)
-        stated = 1 + _NOISE_ERROR * rng.standard_normal(len(log_n))
-        features = self.features.transform(moved(cumulative, 1 / stated), self.per_pixel * n_pixels)
-        if correction is not None:
-            features += correction(log_n) * self._shrunk(n_pixels / self.n_pixels)
-        sky = sky_inputs(n_pixels / self.n_pixels, true * stated)
-        return {"features": features.astype(np.float32), "sky": sky}, targets
-
-    def targets(self, log_n, rng):
-        """
-        Scale skies with their noise.
-
-        Parameters
-        ----------
-        log_n : `numpy.ndarray`, float64 (n, n_nodes)
-        rng : `numpy.random.Generator`
-
-        Returns
-        -------
-        log_n : `numpy.ndarray`, float64 (n, n_bins)
-            Of the scaled skies: a times brighter sources have n'(S) = n(S / a) / a.
-        noise : `numpy.ndarray`, (n,)
-            Relative to that of the instrument, log-uniform in the range.
-        """
-        noise = np.exp(rng.uniform(*np.log(self.noise_range), len(log_n)))
-        shift = np.log10(noise)[:, None]
-        return evaluate(self.expected.counts.log_flux, log_n, self.log_flux - shift) - shift, noise
-
 
 def sky_inputs(area, noise):
     """What a network is told beside the histogram: logarithms of area and noise over the trained ones, (n, 2)."""
     return np.column_stack([np.log10(np.clip(area, SMALLEST_AREA, 1)), 10 * np.log10(noise)]).astype(np.float32)
-
-
-def evaluate(nodes, log_n, log_flux):
-    """Straight lines through log_n (n, n_nodes) at ``nodes``, and on beyond them, at log_flux (n, n_points)."""
-    segment = np.searchsorted(nodes[1:-1], log_flux)
-    rows = np.arange(len(log_n))[:, None]
-    low, high = log_n[rows, segment], log_n[rows, segment + 1]
-    return low + (high - low) * (log_flux - nodes[segment]) / (nodes[segment + 1] - nodes[segment])
 
 
 def learn_correction(sampler, log_n, cumulative, rng):

@@ -30,8 +30,9 @@ def write_card(folder=RESULTS):
     sha256, numbers = read_results(("counts-emu",), folder)
     numbers = numbers["counts-emu"]
     scores = _errors(numbers, OURS)
-    for kind, name in ((OURS, "images"), ("histograms", "histograms")):
-        for i, pair in enumerate(numbers["coverage"][kind]):
+    inside = {"images": numbers["coverage"][OURS], "histograms": numbers["coverage of histograms"]["whole area"]}
+    for name, pairs in inside.items():
+        for i, pair in enumerate(pairs):
             bin_name = f"{name}, log S = {_FIRST + i * _STEP:.1f}"
             scores[f"share within one stated standard deviation, {bin_name}"] = with_error(*pair, 2)
     scores["seconds for one sky"] = with_error(*numbers["seconds"][OURS], 2)

@@ -29,24 +29,25 @@ class Context:
         The one that is measured.
     weights : dict
         Its name and SHA-256.
-    cache : `pathlib.Path`
-        Folder in which the networks that are not shipped are kept.
+    data, cache : `pathlib.Path`
+        Folders of the real data, and of the networks that are not shipped.
     n_skies : int
         Fresh skies of each family.
     """
 
     regressor: SourceCountRegressor
     weights: dict
+    data: Path
     cache: Path
     n_skies: int = 50
 
     @classmethod
-    def of(cls, weights, cache, skies=None):
+    def of(cls, weights, data, cache, skies=None):
         """Context of a weight file, or of the shipped one."""
         path = Path(weights) if weights else Path(find_pretrained("emu-944mhz"))
         named = {"name": path.stem, "sha256": sha256(path.read_bytes()).hexdigest()}
         sizes = {} if skies is None else {"n_skies": skies}
-        return cls(SourceCountRegressor.load(path), named, Path(cache), **sizes)
+        return cls(SourceCountRegressor.load(path), named, Path(data), Path(cache), **sizes)
 
     def deep(self):
         """A regressor for a noise of 3 uJy/beam, from the cache or trained by the recipe."""

@@ -24,16 +24,16 @@ from astrolearn.counts import (
     TalkFamily,
     fluctuation_analysis,
 )
+from astrolearn.counts.expected import evaluate
 from astrolearn.counts.features import cumulative_histogram
 from astrolearn.counts.simulator import squares
-from astrolearn.counts.training import evaluate
 
-__all__ = ["FAMILIES", "FLUX_RANGE", "METHODS", "OURS", "PD", "SEP", "TALK", "Answers", "observe"]
+__all__ = ["FAMILIES", "METHODS", "OURS", "PD", "SEP", "TALK", "Answers", "observe"]
 
 FAMILIES = {"independent bins": IndependentBins, "Gaussian process": GaussianProcess, "talk": TalkFamily}
 OURS, PD, SEP, TALK = "SourceCountRegressor", "P(D) fit", "detection with sep", "talk's CNN"
 METHODS = (OURS, PD, SEP, TALK)
-FLUX_RANGE = (10**-7.5, 1.0)  # Jy: what the simulator has
+_FLUX_RANGE = (10**-7.5, 1.0)  # Jy: what the simulator has
 _THRESHOLD = 5.0  # times the noise
 _CALIBRATED = 6  # skies with the reference counts
 _CUTOUT, _CUTOUTS = 128, 100  # the talk's squares, of which its network sees so many of each sky
@@ -54,7 +54,7 @@ class Answers:
     cumulative : `numpy.ndarray`
         Histograms of the pixels.
     mean, sigma : dict of str to `numpy.ndarray`, (n_skies, n_bins)
-        log10 n and its stated error (NaN where there is none) of each method.
+        log10 n of each method, and its stated error, which detections lack.
     driven : `numpy.ndarray` of bool, (n_skies, n_bins)
         Where the regressor says ``prior_driven``.
     seconds : dict of str to `numpy.ndarray`, (n_skies,)
@@ -92,7 +92,6 @@ def observe(regressor, cnn, tool, n_pixels, n_skies, seed, n_jobs=2):
     answers : dict of str to Answers
     """
     reference = ReferenceCounts(frequency=tool.frequency)
-    middle = 10 ** ((np.log10(regressor.flux_bins_.value)[1:] + np.log10(regressor.flux_bins_.value)[:-1]) / 2)
     make = partial(RadioSkySimulator, instrument=tool, n_pixels=n_pixels)
     seeds = np.random.default_rng(seed).integers(2**63, size=(len(FAMILIES) + 1, max(n_skies, _CALIBRATED)))
     usual = map_batches(partial(_detections, make(counts=reference), regressor.flux_bins_.value),
@@ -103,13 +102,13 @@ def observe(regressor, cnn, tool, n_pixels, n_skies, seed, n_jobs=2):
     usual = np.where(usual > _FEWEST * expected * area, usual, np.nan)
     answers = {}
     for name, row in zip(FAMILIES, seeds, strict=False):
-        ask = partial(_ask, make(counts=FAMILIES[name](reference)), regressor, cnn, usual, reference, middle)
+        ask = partial(_ask, make(counts=FAMILIES[name](reference)), regressor, cnn, usual, reference)
         found = map_batches(ask, row[:n_skies], n_jobs, ahead=2)
         shown = list(progress(found, f"skies of {name}", total=n_skies, verbose=1))
         nodes, cumulative, means, sigmas, driven, seconds = (list(part) for part in zip(*shown, strict=True))
         nodes = np.array(nodes)
         answers[name] = Answers(
-            nodes, evaluate(FAMILIES[name](reference).log_flux, nodes, np.log10(middle)[None]), np.array(cumulative),
+            nodes, evaluate(FAMILIES[name](reference).log_flux, nodes, regressor._log_flux[None]), np.array(cumulative),
             *({method: np.array([part[method] for part in parts]) for method in parts[0]} for parts in (means, sigmas)),
             np.array(driven), {method: np.array([part[method] for part in seconds]) for method in seconds[0]},
         )  # fmt: skip
@@ -131,10 +130,10 @@ def _count(values, tool, edges):
     return np.histogram(found["peak"], edges)[0]
 
 
-def _ask(simulator, regressor, cnn, usual, reference, middle, seed):
+def _ask(simulator, regressor, cnn, usual, reference, seed):
     """What one sky is, and what is said of it."""
     (image,) = simulator.sample(1, int(seed))
-    tool, mean, sigma, seconds = simulator.instrument, {}, {}, {}
+    tool, log_flux, mean, sigma, seconds = simulator.instrument, regressor._log_flux, {}, {}, {}
     start = time.perf_counter()
     table = regressor.predict_counts([image])
     seconds[OURS] = time.perf_counter() - start
@@ -143,17 +142,16 @@ def _ask(simulator, regressor, cnn, usual, reference, middle, seed):
     start = time.perf_counter()
     fit = fluctuation_analysis(
         image, beam=tool.beam_major, pixel_scale=tool.pixel_scale, noise=tool.noise, frequency=tool.frequency,
-        flux_range=FLUX_RANGE,
+        flux_range=_FLUX_RANGE,
     )  # fmt: skip
     seconds[PD] = time.perf_counter() - start
-    rows = np.abs(np.log10(fit["S_mid"].value)[:, None] - np.log10(middle)).argmin(axis=0)
+    rows = np.abs(np.log10(fit["S_mid"].value)[:, None] - log_flux).argmin(axis=0)
     mean[PD], sigma[PD] = np.log10(fit["n"].value)[rows], fit["log_n_error"][rows]
 
     start = time.perf_counter()
     number = _count(image.data, tool, regressor.flux_bins_.value)
     seconds[SEP] = time.perf_counter() - start
-    mean[SEP] = reference.log_density(np.log10(middle)) + np.log10(np.maximum(number, 0.5) / usual)
-    sigma[SEP] = 1 / np.log(10) / np.sqrt(np.maximum(number, 1))
+    mean[SEP] = reference.log_density(log_flux) + np.log10(np.maximum(number, 0.5) / usual)
 
     if cnn is not None:
         cutouts = squares(image.data, _CUTOUT)

@@ -38,7 +38,8 @@ def test_detections_of_skies_with_the_reference_counts_give_these():
     # from 0.18 to 5.6 mJy all are found but for a few blends; below a third of the noise hardly any
     found, there = number[7:10].sum(), expected[7:10].sum()
     assert found == pytest.approx(there, abs=4 * np.sqrt(there) + 0.1 * there)
-    assert number[:4].sum() < 0.02 * expected[:4].sum()
+    # fainter ones are not, but noise lifts some over the threshold of 125 uJy
+    assert number[6] < expected[6]
 
 
 def test_all_methods_answer_for_the_same_skies(regressor, monkeypatch, tmp_path):

@@ -157,7 +157,7 @@ def test_table_says_what_was_measured(trained):
     np.testing.assert_array_equal(table["prior_driven"], table["information"] < 0.5)
     assert table["prior_driven"][:4].all()  # below 3e-6 Jy
     assert not table["prior_driven"][6:9].any()
-    np.testing.assert_allclose(table["prior_width"], 0.37, atol=0.04)
+    np.testing.assert_allclose(table["prior_width"], 0.4, atol=0.01)
     sigma = np.sqrt(np.diagonal(table.meta["covariance"], axis1=1, axis2=2)).ravel()
     np.testing.assert_allclose(np.log10(table["n_q84"] / table["n_q16"]) / 2, sigma, rtol=1e-6)
     np.testing.assert_allclose(table["information"], np.clip(1 - (sigma / table["prior_width"]) ** 2, 0, 1))

@@ -5,14 +5,13 @@ import pytest
 from scipy.special import gamma
 
 from astrolearn.counts import CountModel, IndependentBins, RadioSkySimulator, ReferenceCounts
-from astrolearn.counts.expected import ExpectedSkies
+from astrolearn.counts.expected import ExpectedSkies, evaluate
 from astrolearn.counts.features import HistogramFeatures, moved
 from astrolearn.counts.training import (
     SMALLEST_AREA,
     Correction,
     FreshSkies,
     SkySampler,
-    evaluate,
     learn_correction,
     sky_inputs,
 )
@@ -44,19 +43,32 @@ def test_network_is_told_area_and_noise():
 
 
 def test_louder_noise_is_a_sky_of_brighter_sources(sampler):
-    # the histogram in units of the noise is the same if all fluxes grow with it: n'(S) = n(S / a) / a
+    # in units of the noise, counts n at a noise of a are a n(a S) at the noise: both histograms are drawn
     rng = np.random.default_rng(1)
-    log_n, cumulative = sampler.expected.draw(200, N_PIXELS, rng)
-    inputs, targets = sampler.vary(log_n, cumulative, np.full(200, N_PIXELS), rng)
+    log_n = np.tile(FAMILY.mean, (200, 1))
+    shift = np.log10(1.25)
+    scaled = np.tile(ReferenceCounts(frequency="944 MHz").log_density(FAMILY.log_flux + shift) + shift, (200, 1))
+    _, louder = sampler.expected.draw(200, N_PIXELS, rng, log_n, noise=1.25)
+    _, same = sampler.expected.draw(200, N_PIXELS, rng, scaled)
+    difference = np.diff(louder - same, axis=1)
+    error = difference.std(axis=0) / np.sqrt(200)
+    kept = np.diff(same, axis=1).mean(axis=0) > 1e-3  # where the histogram is known to a few per cent
+    assert (np.abs(difference.mean(axis=0)) < 4 * error + 0.01 * np.diff(same, axis=1).mean(axis=0))[kept].all()
+    inputs, targets = sampler.draw(2000, rng)
     stated = 10 ** (inputs["sky"][:, 1].astype(float) / 10)
-    assert 0.72 < stated.min() < 0.85
-    assert 1.18 < stated.max() < 1.38
-    # what is left of the target besides the scaling by the stated noise is due to its error of 2 %
-    shift = np.log10(stated)[:, None]
-    scaled = evaluate(FAMILY.log_flux, log_n, BINS - shift) - shift
-    slopes = np.abs(np.diff(log_n, axis=1)).max() / 0.5
-    assert (np.abs(targets - scaled) < 4 * 0.02 / np.log(10) * (slopes + 1)).all()
-    assert np.abs(targets - scaled).max() > 0.01
+    assert 0.72 < stated.min() < 0.82
+    assert 1.22 < stated.max() < 1.38
+    # whatever the noise, the counts are those of the family
+    quiet = stated < 0.9
+    np.testing.assert_allclose(targets[quiet].mean(axis=0), FAMILY.mean[[5, 7, 9]], atol=0.1)
+    np.testing.assert_allclose(targets[quiet].std(axis=0), 0.4, atol=0.06)
+
+
+def test_noise_is_stated_with_an_error(sampler):
+    inputs, _ = sampler.draw(500, np.random.default_rng(1), share=1.0, noise=1.1)
+    stated = 10 ** (inputs["sky"][:, 1].astype(float) / 10) / 1.1
+    assert stated.std() == pytest.approx(0.02, rel=0.15)
+    assert stated.mean() == pytest.approx(1, abs=0.004)
 
 
 def test_draws_cover_areas_and_are_reproducible(sampler):
@@ -88,16 +100,16 @@ def test_correction_is_found_and_added(sampler):
     other = FAMILY.sample(5, 3)
     np.testing.assert_allclose(correction(other), np.column_stack([np.ones(5), (other - mean) / scale])
                                @ correction.coefficients)
-    log_n, cumulative = sampler.expected.draw(20, N_PIXELS, rng)
-    plain, _ = sampler.vary(log_n, cumulative, np.full(20, N_PIXELS), np.random.default_rng(0))
     n_features = sampler.features.n_features
-    constant = Correction(mean, scale, np.vstack([np.ones(n_features), np.zeros((len(mean), n_features))]), None)
-    for n_pixels, factor in ((N_PIXELS, 1.0), (N_PIXELS / 100, None)):
-        plain, _ = sampler.vary(log_n, cumulative, np.full(20, n_pixels), np.random.default_rng(0))
-        shifted, _ = sampler.vary(log_n, cumulative, np.full(20, n_pixels), np.random.default_rng(0), constant)
-        difference = (shifted["features"] - plain["features"])[0]
-        wanted = sampler.features.scale(0.4 * N_PIXELS)[0] / sampler.features.scale(0.4 * n_pixels)[0]
-        np.testing.assert_allclose(difference, wanted if factor is None else factor, atol=1e-4)
+    constant = Correction(mean, scale, np.vstack([np.ones(n_features), np.zeros((len(mean), n_features))]),
+                          np.zeros((n_features, n_features)))
+    for share in (1.0, 0.01):
+        drawn = []
+        for sampler.correction in (None, constant):
+            drawn.append(sampler.draw(20, np.random.default_rng(0), share=share)[0]["features"])
+        sampler.correction = None
+        wanted = sampler.features.scale(0.4 * N_PIXELS)[0] / sampler.features.scale(0.4 * N_PIXELS * share)[0]
+        np.testing.assert_allclose((drawn[1] - drawn[0]), np.tile(wanted, (20, 1)), atol=1e-3)
 
 
 def test_noise_is_not_taken_for_a_correction():
