@@ -41,12 +41,12 @@ class SourceCountRegressor(RegressorMixin, CountEstimator):
         Beam, pixels, noise and frequency of the images: an instrument, its parameters or the name of a preset. Default:
         ``"emu"``.
     architecture : {"set", "regis2022"}, optional
-        ``"set"`` (default): a network on the histogram of the cutouts of a sky. ``"regis2022"``: the talk's
+        ``"set"`` (default): a network on the pooled histogram of the set of images or cutouts of a sky. ``"regis2022"``: the talk's
         convolutional network on single cutouts, with the squared error of log10 n; its answers for the cutouts of a sky
         are averaged, and its widths are those of held-out skies.
     loss : {"gaussian", "earth-mover"}, optional
         Of ``"set"``: the density of normal distributions (default), or the pinball loss of the cumulative brightness
-        over flux and of its total (List 2021, 2106.02051), which gives medians; the widths are those of held-out skies.
+        over flux and of its total (List 2021, 2106.02051), which gives medians; the widths are those of whole skies.
     n_skies : int, optional
         Images to simulate when a simulator is given to `fit`; for ``"regis2022"``, and for images of the sky model, a
         fifth of them is held out. Default: 300.
@@ -55,9 +55,12 @@ class SourceCountRegressor(RegressorMixin, CountEstimator):
     n_cutouts : int, optional
         Cutouts that ``"regis2022"`` sees of each simulated image, of 128 pixels. Default: 64.
     noise_range : pair of float, optional
-        Noise of the images that can be handled, relative to that of the instrument. Default: (0.8, 1.25).
-    device, batch_size, max_epochs, lr, random_state, verbose, n_jobs
-        See `~astrolearn.core.estimator.NetworkEstimator`.
+        Noise of the images that can be handled, relative to that of the instrument; what was trained on cutouts or
+        given images handles theirs. Default: (0.8, 1.25).
+    batch_size, max_epochs, lr
+        See `~astrolearn.core.estimator.NetworkEstimator`. Default: 256, 100 and 4e-3.
+    device, random_state, verbose, n_jobs
+        See `~astrolearn.core.estimator.NetworkEstimator`; ``n_jobs`` processes also simulate skies.
 
     Attributes
     ----------
@@ -217,7 +220,8 @@ class SourceCountRegressor(RegressorMixin, CountEstimator):
         groups : array-like, (n,), optional
             The sky that each image belongs to. Default: each image is its own sky.
         beam, pixel_scale, frequency, noise : `~astropy.units.Quantity`, str or float, optional
-            What the images are like, instead of what they state; see `astrolearn.counts.images.read_radio_images`.
+            What the images are like, instead of what they state; see `astrolearn.counts.images.read_radio_images`. The
+            noise should be right to 2 %.
 
         Returns
         -------

@@ -18,6 +18,7 @@ from astrolearn.counts import (
     Instrument,
     RadioSkySimulator,
     ReferenceCounts,
+    read_counts,
     write_counts,
 )
 from astrolearn.counts.expected import ExpectedSkies
@@ -117,9 +118,9 @@ def test_measures_what_can_be_measured(trained, fresh):
     assert (rms[5:9] < [0.33, 0.16, 0.14, 0.2]).all()  # 3e-5 to 1e-3 Jy; the prior is 0.4 wide
     assert (rms < 1.2 * trained.prior_sigma_).all()
     sigma = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-    # the widths are calibrated on 12 simulated skies: quantiles of so few scatter by 0.13
+    # the widths are those of 60 simulated skies, quantiles of which scatter by 0.06, and of expected ones
     coverage = (np.abs(mean - log_n) < sigma).mean(axis=0)
-    assert (np.abs(coverage - 0.68) < 0.3).all()
+    assert (np.abs(coverage - 0.68) < 0.18).all()
     assert abs(coverage.mean() - 0.68) < 0.1
 
 
@@ -175,7 +176,15 @@ def test_table_says_what_was_measured(trained):
 def test_table_can_be_exported(trained, tmp_path):
     table = trained.predict_counts(SIMULATOR.sample(1, 5))
     write_counts(table, tmp_path / "counts.txt")
-    assert len((tmp_path / "counts.txt").read_text().splitlines()) >= 12
+    written = read_counts(tmp_path / "counts.txt")
+    measured = table[~table["prior_driven"]]
+    assert 3 < len(measured) < 12
+    np.testing.assert_allclose(written["S"].value, measured["S_mid"].value, rtol=1e-3)
+    with pytest.raises(ValueError, match="several skies: select one"):
+        write_counts(trained.predict_counts(SIMULATOR.sample(2, 5)), tmp_path / "two.txt")
+    assert not (tmp_path / "two.txt").exists()
+    with pytest.raises(ValueError, match="no counts that were measured"):
+        write_counts(table[table["prior_driven"]], tmp_path / "none.txt")
 
 
 def test_cutouts_of_a_sky_are_pooled(trained):
@@ -192,6 +201,17 @@ def test_cutouts_of_a_sky_are_pooled(trained):
     assert (information[6:10] < whole["information"][6:10]).all()
     two = trained.predict_counts(squares, groups=np.repeat(["b", "a"], 8))
     assert list(two["group"]) == ["b"] * 12 + ["a"] * 12
+
+
+def test_fields_of_one_sky_may_have_other_levels_but_not_other_noise(trained):
+    fields = np.array([image.data for image in SIMULATOR.sample(2, 6)])
+    level = np.array([[[30e-6]], [[-50e-6]]], np.float32)
+    plain, shifted = (trained.predict_counts(X, groups=[0, 0]) for X in (fields, fields + level))
+    np.testing.assert_allclose(shifted["n"], plain["n"], rtol=1e-3)
+    noise = [25e-6, 28e-6] * u.Jy / u.beam
+    with pytest.raises(ValueError, match="images of one group have noise from 2.5e-05 .* to 2.8e-05"):
+        trained.predict_counts(fields, groups=[0, 0], noise=noise)
+    assert len(trained.predict_counts(fields, noise=noise)) == 24
 
 
 def test_blank_pixels_are_left_out(trained):
@@ -299,7 +319,8 @@ def test_sky_model_images_have_no_noise():
     for architecture in ("set", "regis2022"):
         regressor = SourceCountRegressor(architecture=architecture, n_skies=8, max_epochs=2, random_state=0)
         table = regressor.fit(simulator).predict_counts(simulator.sample(2, 1))
-        assert np.isfinite(np.log10(table["n"].value)).all()
+        true = np.array([image.meta["counts"].log_n[1:13] for image in simulator.sample(2, 1)])
+        assert np.abs(np.log10(table["n"].value) - true.ravel()).max() < 2  # the prior is 0.4 wide
 
 
 def test_published_network_averages_over_cutouts():
@@ -311,7 +332,14 @@ def test_published_network_averages_over_cutouts():
     together = regressor.predict_counts(squares, groups=[0, 0, 0, 0])
     np.testing.assert_allclose(np.log10(together["n"].value), each.mean(axis=0), atol=1e-5)
     alone = regressor.predict_counts(squares)
-    assert (np.diagonal(together.meta["covariance"][0]) <= np.diagonal(alone.meta["covariance"][0])).all()
+    # what the cutouts err together stays, what each errs by itself becomes a quarter
+    common, own = regressor.spread_
+    np.testing.assert_allclose(together.meta["covariance"][0], common + own / 4)
+    np.testing.assert_allclose(alone.meta["covariance"][0], common + own)
+    gappy = np.array([image.data for image in squares])
+    whole = np.log10(regressor.predict(gappy).value)
+    gappy[:, :16] = np.nan
+    np.testing.assert_allclose(np.log10(regressor.predict(gappy).value), whole, atol=0.3)
     with pytest.raises(ValueError, match=r"images of one shape; X has \[\(48, 48\)\], those of the training have"):
         regressor.predict(NEW)
 
@@ -367,4 +395,6 @@ def test_true_counts_come_back_from_a_model_of_counts(trained):
     table = trained.predict_counts([image])
     error = np.log10(table["n"].value / model(table["S_mid"]).value)
     sigma = np.sqrt(np.diag(table.meta["covariance"][0]))
-    assert (np.abs(error) < 4 * sigma).all()
+    measured = ~table["prior_driven"]
+    assert measured.sum() > 3
+    assert (np.abs(error) < 3.5 * sigma)[measured].all()
