@@ -127,7 +127,7 @@ class EarthMoverNetwork(HistogramNetwork):
         Features (n, n_features) and (n, n_sky) to (n, n_bins + 2).
 
         Logarithms of the shares before they are normalised, of the total, and the quantile: random in training, else
-        0.5, for medians.
+        0.5.
         """
         tau = torch.rand_like(sky[:, :1]) if self.training else torch.full_like(sky[:, :1], 0.5)
         return torch.cat([super().forward(features, torch.cat([sky, tau - 0.5], dim=1)), tau], dim=1)

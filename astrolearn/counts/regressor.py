@@ -41,9 +41,9 @@ class SourceCountRegressor(RegressorMixin, CountEstimator):
         Beam, pixels, noise and frequency of the images: an instrument, its parameters or the name of a preset. Default:
         ``"emu"``.
     architecture : {"set", "regis2022"}, optional
-        ``"set"`` (default): a network on the pooled histogram of the set of images or cutouts of a sky. ``"regis2022"``: the talk's
-        convolutional network on single cutouts, with the squared error of log10 n; its answers for the cutouts of a sky
-        are averaged, and its widths are those of held-out skies.
+        ``"set"`` (default): a network on the pooled histogram of the set of images or cutouts of a sky.
+        ``"regis2022"``: the talk's convolutional network on single cutouts, with the squared error of log10 n; its
+        answers for the cutouts of a sky are averaged, and its widths are those of held-out skies.
     loss : {"gaussian", "earth-mover"}, optional
         Of ``"set"``: the density of normal distributions (default), or the pinball loss of the cumulative brightness
         over flux and of its total (List 2021, 2106.02051), which gives medians; the widths are those of whole skies.
