@@ -49,12 +49,15 @@ class Report:
         What was measured, on how many maps of which seeds: the first line of the page.
     numbers : dict
         Everything measured, for machines.
+    of_weights : bool
+        Whether the shipped weights take part, which the page then names.
     """
 
     name: str
     title: str
     measured: str
     numbers: dict = field(default_factory=dict)
+    of_weights: bool = True
     _parts: list = field(default_factory=list)
     _figures: dict = field(default_factory=dict)
 
@@ -93,7 +96,9 @@ class Report:
         """
         for folder in (_PAGES, _FIGURES, RESULTS):
             folder.mkdir(parents=True, exist_ok=True)
-        header = f"*{self.measured} Weights: {weights['name']}, SHA-256* ``{weights['sha256'][:12]}``."
+        header = f"*{self.measured}*"
+        if self.of_weights:
+            header = f"*{self.measured} Weights: {weights['name']}, SHA-256* ``{weights['sha256'][:12]}``."
         title = [f".. _benchmark-{self.name}:", "", self.title, "=" * len(self.title)]
         (_PAGES / f"{self.name}.rst").write_text("\n\n".join(["\n".join(title), header, *self._parts]) + "\n")
         for name, figure in self._figures.items():

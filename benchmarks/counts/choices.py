@@ -40,6 +40,7 @@ def choices(context):
         f"Skies of EMU of {_N_PIXELS} x {_N_PIXELS} pixels (2.02 deg2), so that many networks could be trained: "
         f"{_N_TEST} with independent counts and {_N_TALK} of the talk's family, none of them trained on. No shipped "
         "weights take part.",
+        of_weights=False,
     )
     simulators = {name: RadioSkySimulator(instrument=EMU, counts=family(), n_pixels=_N_PIXELS)
                   for name, family in (("independent", IndependentBins), ("mixed", MixedFamily), ("talk", TalkFamily))}

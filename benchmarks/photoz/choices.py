@@ -25,6 +25,7 @@ def choices(context):
         "The form of the density",
         f"{_FOLDS}-fold cross-validation within the training galaxies of two other pages; their test galaxies, and the "
         "shipped weights, take no part.",
+        of_weights=False,
     )
     methods = {f"mixture of {k}": (PhotoZRegressor, k) for k in (1, 3, 5)}
     methods |= {f"{3 * k} bins": (BinnedRegressor, k) for k in (20, 60)}

@@ -35,6 +35,7 @@ def metallicity(context):
         "Metallicity from pictures",
         f"{len(y)} SDSS pictures (JPG, g, r and i, 128 x 128 pixels) and 12 + log(O/H) of the galaxies, whose standard "
         f"deviation is {y.std():.3f} dex: {_FOLDS}-fold cross-validation. No weights take part.",
+        of_weights=False,
     )
     colours = _light(images, images)
     # with so few galaxies, batches are small so that there are as many steps as in the talk: 1600
@@ -82,6 +83,7 @@ def stamps(context):
         f"The galaxies of the Main Galaxy Sample ({len(table)} to train on, {len(test)} to test), drawn with their "
         "real magnitudes under the seeing and noise of SDSS: 32 x 32 pixels in five bands. No shipped weights take "
         "part.",
+        of_weights=False,
     )
     bands = list(BANDS)
     inputs = {

@@ -59,6 +59,7 @@ def colours_25k(context):
         "photoz-colours",
         "SDSS galaxies to z = 0.9",
         f"{len(table)} galaxies to train on, {len(test)} to test: magnitudes in five bands, no errors.",
+        of_weights=False,
     )
     _compare(report, table, redshift, test, true, 0.05)
     return report
@@ -72,6 +73,7 @@ def lsst(context):
         "Simulated LSST galaxies",
         f"{len(table)} galaxies to train on, {len(test)} to test: magnitudes and errors in six bands, in some of which "
         "they were not detected.",
+        of_weights=False,
     )
     _compare(report, table, redshift, test, true, 0.15)
     return report
