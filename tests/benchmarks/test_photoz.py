@@ -83,8 +83,12 @@ def test_light_is_that_of_the_training_images():
     rng = np.random.default_rng(0)
     training, test = rng.normal(size=(20, 2, 16, 16)), 5 * rng.normal(size=(3, 2, 16, 16))
     light = images._light(test, training)
-    assert light.shape == (3, 15)
+    assert light.shape == (3, 5)  # two channels, the total in two circles, and a colour
     np.testing.assert_allclose(light[0], images._light(test[:1], training)[0], rtol=1e-5)
+    np.testing.assert_allclose(light[:, 4], light[:, 1] - light[:, 0], atol=1e-6)
+    pictures = rng.integers(0, 255, (20, 16, 16, 2)).astype(np.uint8)
+    light = images._light(pictures[:3], pictures)
+    assert light.shape == (3, 15)
     np.testing.assert_allclose(light[:, 10:], light[:, 1:10:2] - light[:, :10:2], atol=1e-6)
 
 
