@@ -57,14 +57,20 @@ class Context:
         return SourceCountRegressor.load(path / "regressor.safetensors")
 
     def talk(self):
-        """The talk's network on as many cutouts as in the talk, from the cache or trained."""
-        path = self.cache / "counts-talk.safetensors"
+        """The talk's network on as many cutouts as in the talk."""
+        cutouts = {"n_skies": TALK_SKIES, "n_cutouts": TALK_CUTOUTS // TALK_SKIES, "batch_size": 64, "max_epochs": 10}
+        return self._on_the_talks_family("talk", architecture="regis2022", lr=1e-3, **cutouts)
+
+    def family(self):
+        """The default network, trained on skies of the talk's family."""
+        return self._on_the_talks_family("family", n_skies=60, max_epochs=60)
+
+    def _on_the_talks_family(self, name, **parameters):
+        """From the cache, or trained."""
+        path = self.cache / f"counts-{name}.safetensors"
         if not path.is_file():
             simulator = RadioSkySimulator(instrument=EMU, counts=TalkFamily(), n_pixels=N_PIXELS[EMU])
-            network = SourceCountRegressor(
-                architecture="regis2022", n_skies=TALK_SKIES, n_cutouts=TALK_CUTOUTS // TALK_SKIES, batch_size=64,
-                max_epochs=10, lr=1e-3, random_state=_SEED, verbose=1, n_jobs=2,
-            )  # fmt: skip
+            network = SourceCountRegressor(random_state=_SEED, verbose=1, n_jobs=2, **parameters)
             path.parent.mkdir(parents=True, exist_ok=True)
             network.fit(simulator).set_params(n_jobs=None, verbose=0).save(path, overwrite=True)
         return SourceCountRegressor.load(path)

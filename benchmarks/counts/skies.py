@@ -1,4 +1,4 @@
-"""Fresh skies, and what every method says of each: regressor, fit of fluctuations, detection, the talk's network.
+"""Fresh skies, and what every method says of each: networks, the fit of fluctuations, detection.
 
 All see the same image. The fit starts from the reference counts, which are 0.4 dex away from those of the skies, and
 has the prior of the training skies. Detections are those of sep above five times the noise; their numbers are divided
@@ -28,11 +28,12 @@ from astrolearn.counts.expected import evaluate
 from astrolearn.counts.features import cumulative_histogram
 from astrolearn.counts.simulator import squares
 
-__all__ = ["FAMILIES", "METHODS", "OURS", "PD", "SEP", "TALK", "Answers", "observe"]
+__all__ = ["FAMILIES", "FAMILY", "METHODS", "OURS", "PD", "SEP", "TALK", "Answers", "observe"]
 
 FAMILIES = {"independent bins": IndependentBins, "Gaussian process": GaussianProcess, "talk": TalkFamily}
-OURS, PD, SEP, TALK = "SourceCountRegressor", "P(D) fit", "detection with sep", "talk's CNN"
-METHODS = (OURS, PD, SEP, TALK)
+OURS, PD, SEP = "SourceCountRegressor", "P(D) fit", "detection with sep"
+FAMILY, TALK = "SourceCountRegressor, trained on the talk's family", "regis2022, trained on the talk's family"
+METHODS = (OURS, PD, SEP, FAMILY, TALK)
 _FLUX_RANGE = (10**-7.5, 1.0)  # Jy: what the simulator has
 _THRESHOLD = 5.0  # times the noise
 _CALIBRATED = 6  # skies with the reference counts
@@ -73,14 +74,15 @@ class Answers:
         return self.mean[method] - self.true
 
 
-def observe(regressor, cnn, tool, n_pixels, n_skies, seed, n_jobs=2):
+def observe(regressor, trained_otherwise, tool, n_pixels, n_skies, seed, n_jobs=2):
     """
     Simulate fresh skies of all families and ask every method.
 
     Parameters
     ----------
-    regressor, cnn : SourceCountRegressor
-        The second one has the architecture of the talk, or is `None`.
+    regressor : SourceCountRegressor
+    trained_otherwise : dict of str to SourceCountRegressor
+        Further ones, of either architecture.
     tool : Instrument
     n_pixels, n_skies, seed : int
         Side of the images, their number for each family, and the seed of all.
@@ -102,7 +104,7 @@ def observe(regressor, cnn, tool, n_pixels, n_skies, seed, n_jobs=2):
     usual = np.where(usual > _FEWEST * expected * area, usual, np.nan)
     answers = {}
     for name, row in zip(FAMILIES, seeds, strict=False):
-        ask = partial(_ask, make(counts=FAMILIES[name](reference)), regressor, cnn, usual, reference)
+        ask = partial(_ask, make(counts=FAMILIES[name](reference)), regressor, trained_otherwise, usual, reference)
         found = map_batches(ask, row[:n_skies], n_jobs, ahead=2)
         shown = list(progress(found, f"skies of {name}", total=n_skies, verbose=1))
         nodes, cumulative, means, sigmas, driven, seconds = (list(part) for part in zip(*shown, strict=True))
@@ -130,14 +132,22 @@ def _count(values, tool, edges):
     return np.histogram(found["peak"], edges)[0]
 
 
-def _ask(simulator, regressor, cnn, usual, reference, seed):
+def _ask(simulator, regressor, trained_otherwise, usual, reference, seed):
     """What one sky is, and what is said of it."""
     (image,) = simulator.sample(1, int(seed))
     tool, log_flux, mean, sigma, seconds = simulator.instrument, regressor._log_flux, {}, {}, {}
-    start = time.perf_counter()
-    table = regressor.predict_counts([image])
-    seconds[OURS] = time.perf_counter() - start
-    mean[OURS], sigma[OURS] = np.log10(table["n"].value), np.sqrt(np.diag(table.meta["covariance"][0]))
+    for name, network in {OURS: regressor, **trained_otherwise}.items():
+        X, groups = [image], None
+        if network.architecture == "regis2022":
+            cutouts = squares(image.data, _CUTOUT)
+            X = cutouts[np.random.default_rng(int(seed)).permutation(len(cutouts))[:_CUTOUTS]]
+            groups = np.zeros(len(X), int)
+        start = time.perf_counter()
+        table = network.predict_counts(X, groups, noise=tool.noise)
+        seconds[name] = time.perf_counter() - start
+        mean[name], sigma[name] = np.log10(table["n"].value), np.sqrt(np.diag(table.meta["covariance"][0]))
+        if name == OURS:
+            driven = np.asarray(table["prior_driven"])
 
     start = time.perf_counter()
     fit = fluctuation_analysis(
@@ -153,14 +163,5 @@ def _ask(simulator, regressor, cnn, usual, reference, seed):
     seconds[SEP] = time.perf_counter() - start
     mean[SEP] = reference.log_density(log_flux) + np.log10(np.maximum(number, 0.5) / usual)
 
-    if cnn is not None:
-        cutouts = squares(image.data, _CUTOUT)
-        some = np.random.default_rng(int(seed)).permutation(len(cutouts))[:_CUTOUTS]
-        start = time.perf_counter()
-        table_cnn = cnn.predict_counts(cutouts[some], np.zeros(len(some), int), noise=tool.noise)
-        seconds[TALK] = time.perf_counter() - start
-        mean[TALK] = np.log10(table_cnn["n"].value)
-        sigma[TALK] = np.sqrt(np.diag(table_cnn.meta["covariance"][0]))
     cumulative = cumulative_histogram([image.data], tool.noise.value)[0]
-    driven = np.asarray(table["prior_driven"])
     return image.meta["counts"].log_n, cumulative, mean, sigma, driven, seconds

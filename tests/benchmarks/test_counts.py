@@ -47,7 +47,7 @@ def test_all_methods_answer_for_the_same_skies(regressor, monkeypatch, tmp_path)
     monkeypatch.setattr(comparison, "_HISTOGRAMS", 5)
     monkeypatch.setattr(comparison, "observe", lambda *args: skies.observe(*args, n_jobs=1))
     report = Report("counts-emu", "Counts", "Small skies.")
-    answers = comparison._compare(report, regressor, None, EMU, 3, 1)
+    answers = comparison._compare(report, regressor, {}, EMU, 3, 1)
     assert set(answers) == set(skies.FAMILIES)
     part = answers["talk"]
     assert part.true.shape == part.mean[skies.OURS].shape == (3, 12)
