@@ -45,9 +45,9 @@ def emu(context):
         "histograms of 60 skies and expected ones, is the problem: on its own family it is right where nothing was "
         "measured, because bright sources tell it the two numbers of the family, and on others it is wrong. The talk's "
         f"CNN, ``regis2022``, had {TALK_CUTOUTS} cutouts of {TALK_SKIES} skies, a fifth of them to calibrate its "
-        "widths, and its answers for 100 cutouts of a sky are averaged. Its layers are our choice, as the talk does not "
-        "give them. One cutout with this noise hardly says anything of the family, so the network says what is usual "
-        "in it."
+        "widths, and its answers for 100 cutouts of a sky are averaged. Its layers are our choice, as the talk does "
+        "not give them. One cutout with this noise hardly says anything of the family, so the network says what is "
+        "usual in it."
     )
     _restored(report, context)
     return report
