@@ -27,10 +27,10 @@ def write_card(folder=RESULTS):
     -------
     Path
     """
-    sha256, numbers = read_results(("counts-emu",), folder)
-    numbers = numbers["counts-emu"]
+    sha256, pages = read_results(("counts-emu", "counts-coverage"), folder)
+    numbers = pages["counts-emu"]
     scores = _errors(numbers, OURS)
-    inside = {"images": numbers["coverage"][OURS], "histograms": numbers["coverage of histograms"]["whole area"]}
+    inside = {"25 deg2": numbers["coverage"][OURS], "1.56 deg2": pages["counts-coverage"]["25 µJy/beam"][POOLED]}
     for name, pairs in inside.items():
         for i, pair in enumerate(pairs):
             bin_name = f"{name}, log S = {_FIRST + i * _STEP:.1f}"

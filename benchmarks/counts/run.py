@@ -8,6 +8,7 @@ __all__ = ["BENCHMARKS", "run"]
 
 BENCHMARKS = {
     "counts-emu": comparison.emu,
+    "counts-coverage": comparison.coverage,
     "counts-deep": comparison.deep,
     "counts-choices": choices.choices,
 }

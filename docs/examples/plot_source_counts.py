@@ -38,7 +38,8 @@ table = regressor.predict_counts([image])
 table["S_mid", "n", "n_q16", "n_q84", "information", "prior_driven"]
 
 # %%
-# Bins down to a tenth of the threshold are measured. Those below are hatched: what is drawn there is the prior.
+# Bins down to a tenth of the threshold are measured, more or less. Those below are hatched: what is drawn there is the
+# prior.
 
 reference = 10**regressor.prior_mean_ * table["n"].unit
 figure = plt.figure(figsize=(6.5, 5), layout="constrained")

@@ -10,7 +10,7 @@ pytest.importorskip("sep", reason="needs sep, of the extra bench")
 from astrolearn import SourceCountRegressor
 from astrolearn.counts import IndependentBins, RadioSkySimulator, ReferenceCounts
 from benchmarks.counts import card, choices, comparison, skies
-from benchmarks.counts.context import EMU
+from benchmarks.counts.context import EMU, Context
 from benchmarks.report import Report
 
 
@@ -44,7 +44,6 @@ def test_detections_of_skies_with_the_reference_counts_give_these():
 
 def test_all_methods_answer_for_the_same_skies(regressor, monkeypatch, tmp_path):
     monkeypatch.setattr(comparison, "N_PIXELS", {EMU: 256})
-    monkeypatch.setattr(comparison, "_HISTOGRAMS", 5)
     monkeypatch.setattr(comparison, "observe", lambda *args: skies.observe(*args, n_jobs=1))
     report = Report("counts-emu", "Counts", "Small skies.")
     answers = comparison._compare(report, regressor, {}, EMU, 3, 1)
@@ -54,9 +53,13 @@ def test_all_methods_answer_for_the_same_skies(regressor, monkeypatch, tmp_path)
     # in the middle of the fluxes, where thousands of beams measure them, the fit knows the counts
     assert np.abs(part.error(skies.PD)[:, 6]).max() < 0.5
     assert np.isnan(part.mean[skies.SEP][:, 0]).all()
-    (tmp_path / "counts-emu.json").write_text(
-        json.dumps({"weights": {"sha256": "0" * 64}, "numbers": report.numbers}, default=list)
-    )
+    monkeypatch.setattr(comparison, "_SMALL", 128)
+    monkeypatch.setattr(comparison, "_WIDTHS", ((1.0, 2),))
+    monkeypatch.setattr(comparison, "map_batches", lambda function, batches, *_, **__: map(function, batches))
+    widths = comparison.coverage(Context(regressor, {}, tmp_path, tmp_path))
+    for name, part in (("counts-emu", report), ("counts-coverage", widths)):
+        content = {"weights": {"sha256": "0" * 64}, "numbers": part.numbers}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content, default=list))
     content = json.loads(card.write_card(tmp_path).read_text())
     assert "rms error of log10 n in dex, log S = -4.0" in content["scores"]
     assert any("sep" in name for name in content["baselines"])
