@@ -31,8 +31,8 @@ def emu(context):
     report.figure(
         "counts-cure", _problem_and_cure(context.regressor, answers),
         "Left: root mean square error of log10 n on skies of the talk's family and on those with independent counts, "
-        "for the same network trained on the talk's family and on independent counts. Right: correlation of the errors "
-        "of neighbouring bins.",
+        "of 25 deg2 each, for the same network trained on the talk's family and on independent counts. Right: "
+        "correlation of the errors of neighbouring bins.",
     )  # fmt: skip
     report.text(
         "Two networks were trained on skies of the talk's family with the same noise. The default one, on the "
