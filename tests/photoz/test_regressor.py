@@ -509,6 +509,7 @@ def test_paths_of_images(tmp_path):
 def test_the_same_seed_gives_the_same_in_every_process():
     code = """
 import numpy as np
+import torch
 from astrolearn import PhotoZRegressor
 torch.set_num_threads(1)  # as here: products of matrices round otherwise in several threads
 X = np.random.default_rng(0).normal(size=(60, 3))
