@@ -74,7 +74,7 @@ class Answers:
         return self.mean[method] - self.true
 
 
-def observe(regressor, trained_otherwise, tool, n_pixels, n_skies, seed, n_jobs=2):
+def observe(regressor, trained_otherwise, tool, n_pixels, n_skies, seed, detect=True, n_jobs=2):
     """
     Simulate fresh skies of all families and ask every method.
 
@@ -86,6 +86,8 @@ def observe(regressor, trained_otherwise, tool, n_pixels, n_skies, seed, n_jobs=
     tool : Instrument
     n_pixels, n_skies, seed : int
         Side of the images, their number for each family, and the seed of all.
+    detect : bool, optional
+        Whether to detect sources, too.
     n_jobs : int, optional
         Processes.
 
@@ -96,12 +98,14 @@ def observe(regressor, trained_otherwise, tool, n_pixels, n_skies, seed, n_jobs=
     reference = ReferenceCounts(frequency=tool.frequency)
     make = partial(RadioSkySimulator, instrument=tool, n_pixels=n_pixels)
     seeds = np.random.default_rng(seed).integers(2**63, size=(len(FAMILIES) + 1, max(n_skies, _CALIBRATED)))
-    usual = map_batches(partial(_detections, make(counts=reference), regressor.flux_bins_.value),
-                        seeds[-1, :_CALIBRATED], n_jobs)
-    usual = np.mean(list(usual), axis=0)
-    expected = reference.number(regressor.flux_bins_[:-1], regressor.flux_bins_[1:]).value
-    area = (n_pixels * tool.pixel_scale.to_value(u.rad)) ** 2
-    usual = np.where(usual > _FEWEST * expected * area, usual, np.nan)
+    usual = None
+    if detect:
+        found = map_batches(partial(_detections, make(counts=reference), regressor.flux_bins_.value),
+                            seeds[-1, :_CALIBRATED], n_jobs)
+        usual = np.mean(list(found), axis=0)
+        expected = reference.number(regressor.flux_bins_[:-1], regressor.flux_bins_[1:]).value
+        area = (n_pixels * tool.pixel_scale.to_value(u.rad)) ** 2
+        usual = np.where(usual > _FEWEST * expected * area, usual, np.nan)
     answers = {}
     for name, row in zip(FAMILIES, seeds, strict=False):
         ask = partial(_ask, make(counts=FAMILIES[name](reference)), regressor, trained_otherwise, usual, reference)
@@ -158,10 +162,10 @@ def _ask(simulator, regressor, trained_otherwise, usual, reference, seed):
     rows = np.abs(np.log10(fit["S_mid"].value)[:, None] - log_flux).argmin(axis=0)
     mean[PD], sigma[PD] = np.log10(fit["n"].value)[rows], fit["log_n_error"][rows]
 
-    start = time.perf_counter()
-    number = _count(image.data, tool, regressor.flux_bins_.value)
-    seconds[SEP] = time.perf_counter() - start
-    mean[SEP] = reference.log_density(log_flux) + np.log10(np.maximum(number, 0.5) / usual)
-
+    if usual is not None:
+        start = time.perf_counter()
+        number = _count(image.data, tool, regressor.flux_bins_.value)
+        seconds[SEP] = time.perf_counter() - start
+        mean[SEP] = reference.log_density(log_flux) + np.log10(np.maximum(number, 0.5) / usual)
     cumulative = cumulative_histogram([image.data], tool.noise.value)[0]
     return image.meta["counts"].log_n, cumulative, mean, sigma, driven, seconds
