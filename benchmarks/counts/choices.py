@@ -102,8 +102,8 @@ def _more_to_see(report, regressor, simulator, skies, head):
         "two-point statistic that bright sources do not rule. Ridge regression predicts the regressor's error from "
         f"them and from its answer. The CNN sees {_SET} cutouts of 128 x 128 pixels of each sky, averages over the set "
         f"and predicts the same. Both learn on four fifths of the skies and are measured on the rest, in {_FOLDS} "
-        "folds. With the beam as the correlation of the noise and points as sources, neighbouring pixels say nothing "
-        "that the histogram does not; sizes and clustering are what they could add. The total brightness is no input "
+        "folds. What they gain near the noise may be due to the noise, which is stated exactly here: they can learn "
+        "that, while the regressor was trained with errors of 2 %. The total brightness is no input "
         "of the network: the normal distribution that it gives is conditioned on it, with "
         f"{_DRAWS} draws, as a measurement of the sum of S^2 n over the bins. An interferometer does not measure it."
     )
