@@ -57,10 +57,9 @@ class SourceCountRegressor(RegressorMixin, CountEstimator):
     noise_range : pair of float, optional
         Noise of the images that can be handled, relative to that of the instrument; what was trained on cutouts or
         given images handles theirs. Default: (0.8, 1.25).
-    batch_size, max_epochs, lr
-        See `~astrolearn.core.estimator.NetworkEstimator`. Default: 256, 100 and 4e-3.
-    device, random_state, verbose, n_jobs
-        See `~astrolearn.core.estimator.NetworkEstimator`; ``n_jobs`` processes also simulate skies.
+    device, batch_size, max_epochs, lr, random_state, verbose, n_jobs
+        See `~astrolearn.core.estimator.NetworkEstimator`. Default of ``batch_size``, ``max_epochs`` and ``lr``: 256,
+        100 and 4e-3; ``n_jobs`` processes also simulate skies.
 
     Attributes
     ----------
@@ -277,9 +276,16 @@ class SourceCountRegressor(RegressorMixin, CountEstimator):
 
     def save(self, path, *, overwrite=False):
         """
-        Write the fitted regressor to one file; see `~astrolearn.core.estimator.NetworkEstimator.save`.
+        Write the fitted regressor to one file.
 
         An `Instrument` is written, and read again, as the dict of its parameters.
+
+        Parameters
+        ----------
+        path : path-like
+            The file to write.
+        overwrite : bool, optional
+            Whether an existing file may be replaced. Default: no.
         """
         plain = copy.copy(self)
         if isinstance(self.instrument, Instrument):
