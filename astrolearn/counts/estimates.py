@@ -25,7 +25,7 @@ from astrolearn.core.net import OneCycle
 from astrolearn.core.parallel import map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
-from astrolearn.counts.expected import ExpectedSkies
+from astrolearn.counts.expected import ExpectedSkies, evaluate
 from astrolearn.counts.features import HistogramFeatures, cumulative_histogram, moved
 from astrolearn.counts.images import RadioImages, read_radio_images
 from astrolearn.counts.instruments import Instrument, read_instrument
@@ -194,7 +194,7 @@ class CountEstimator(NetworkEstimator):
             return self._fit_simulated_cutouts(simulator, rng)
         nodes, skies = self._simulate_skies(simulator, rng)
         if simulator.image == "model":
-            log_n = at_bins(simulator, nodes, self._log_flux)
+            log_n = evaluate(simulator.counts.log_flux, nodes, self._log_flux[None])
             held, training = self._split(len(skies), rng)
             return self._fit_skies(skies.take(training), log_n[training], skies.take(held), log_n[held], rng)
         noise_range = self._relative_noise()
@@ -265,7 +265,7 @@ class CountEstimator(NetworkEstimator):
         ends = np.cumsum([len(part) for part in cutouts])
         rows = [np.arange(end - len(part), end) for end, part in zip(ends, cutouts, strict=True)]
         inputs = self._cutouts(self._as_images(list(np.concatenate(cutouts))))
-        log_n = at_bins(simulator, nodes, self._log_flux)
+        log_n = evaluate(simulator.counts.log_flux, nodes, self._log_flux[None])
         held, training = self._split(len(rows), rng)
         return self._fit_cutouts(inputs, [rows[i] for i in training], log_n[training],
                                  [rows[i] for i in held], log_n[held], rng)
@@ -351,11 +351,6 @@ def _histogram(noise, image, rng):
 
 def _some_squares(size, n, image, rng):
     return rng.permutation(squares(image, size))[:n]
-
-
-def at_bins(simulator, nodes, log_flux):
-    """log10 of counts given at the nodes of a simulator's family, at other fluxes."""
-    return np.array([CountModel.from_logs(simulator.counts.log_flux, row).log_density(log_flux) for row in nodes])
 
 
 def describe_instrument(instrument):

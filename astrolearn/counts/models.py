@@ -354,8 +354,7 @@ def write_counts(table, path, *, overwrite=False):
     FileExistsError or OSError
         If the file exists and ``overwrite`` is not set.
     """
-    if "group" in table.colnames and len(np.unique(table["group"])) > 1:
-        raise ValueError("the table has several skies: select one, such as table[table['group'] == 0]")
+    require_one_sky(table)
     if "prior_driven" in table.colnames:
         table = table[~np.asarray(table["prior_driven"], dtype=bool)]
     if not len(table):
@@ -374,6 +373,12 @@ def write_counts(table, path, *, overwrite=False):
         np.savetxt(name, np.column_stack(columns), fmt=["%.4f"] + ["%.6g"] * (len(columns) - 1), header=header)
 
     atomic_write(write, path, overwrite=overwrite)
+
+
+def require_one_sky(table):
+    """Refuse a table of the counts of several skies."""
+    if "group" in table.colnames and len(np.unique(table["group"])) > 1:
+        raise ValueError("the table has several skies: select one, such as table[table['group'] == 0]")
 
 
 def _table_columns(counts):

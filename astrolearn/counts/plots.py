@@ -9,7 +9,7 @@ import astropy.units as u
 import numpy as np
 
 from astrolearn.core.inputs import as_quantity, to_float
-from astrolearn.counts.models import DENSITY, EUCLIDEAN, ReferenceCounts
+from astrolearn.counts.models import DENSITY, EUCLIDEAN, ReferenceCounts, require_one_sky
 
 __all__ = ["plot_counts"]
 
@@ -54,8 +54,7 @@ def plot_counts(
     missing = [name for name in names if name not in table.colnames]
     if missing:
         raise ValueError(f"the table has no column {', '.join(missing)}; it has {', '.join(table.colnames)}")
-    if "group" in table.colnames and len(np.unique(table["group"])) > 1:
-        raise ValueError("the table has several skies: select one, such as table[table['group'] == 0]")
+    require_one_sky(table)
     flux = to_float(table["S_mid"], u.Jy, "S_mid", dtype=np.float64)
     ends = [to_float(table[name], u.Jy, name, dtype=np.float64) for name in ("S_lo", "S_hi")]
     n, low, high = (to_float(table[name], DENSITY, name, dtype=np.float64) * flux**2.5 for name in names[3:6])

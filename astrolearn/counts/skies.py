@@ -66,7 +66,9 @@ class Skies:
             if high > _SAME_NOISE * low:
                 raise ValueError(f"images of one group have noise from {low:.3g} to {high:.3g}: pixels are pooled in "
                                  "units of the noise, so give each its own group")
-        values = [[_above_its_level(images.values[i]) for i in row] for row in rows]
+        # the level of a single image is taken off with the median of the histogram
+        values = [[images.values[i] if len(row) == 1 else _above_its_level(images.values[i]) for i in row]
+                  for row in rows]  # fmt: skip
         noise = np.array([images.noise.value[row].mean() for row in rows])
         cumulative = [cumulative_histogram(*pair)[0] for pair in zip(values, noise, strict=True)]
         n_pixels = [sum(np.count_nonzero(~np.isnan(image)) for image in parts) for parts in values]

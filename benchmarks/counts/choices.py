@@ -17,6 +17,7 @@ from astrolearn.counts.posterior import MEASURED, information
 from astrolearn.counts.simulator import squares
 from astrolearn.counts.skies import Skies
 from benchmarks.counts.context import EMU
+from benchmarks.counts.skies import rms_of
 from benchmarks.report import Report, with_error
 
 __all__ = ["choices"]
@@ -58,8 +59,8 @@ def choices(context):
     for name, regressor in regressors.items():
         for family, (nodes, histograms, *_) in skies.items():
             error, sigma = _errors(regressor, simulators[family], nodes, histograms)
-            report.numbers[f"{name}, {family}"] = _rms(error)
-            rows.append([f"{name}; {family}", *(with_error(*pair) for pair in _rms(error))])
+            report.numbers[f"{name}, {family}"] = rms_of(error)
+            rows.append([f"{name}; {family}", *(with_error(*pair) for pair in rms_of(error))])
             driven = (information(sigma, regressor.prior_sigma_) < MEASURED).mean(axis=0)
             report.numbers[f"{name}, {family}, prior_driven"] = driven
             marked.append([f"{name}; {family}", *(f"{value:.2f}" for value in driven)])
@@ -89,8 +90,8 @@ def _more_to_see(report, regressor, simulator, skies, head):
     }  # fmt: skip
     rows = []
     for name, left in tried.items():
-        report.numbers[name] = _rms(left)
-        rows.append([name, *(with_error(*pair) for pair in _rms(left))])
+        report.numbers[name] = rms_of(left)
+        rows.append([name, *(with_error(*pair) for pair in rms_of(left))])
         if name != "histogram alone":
             change = _change(error, left)
             report.numbers[f"{name}, change"] = change
@@ -137,11 +138,6 @@ def _errors(regressor, simulator, nodes, histograms):
     mean, covariance = regressor._normal(regressor._inputs(_as_skies(histograms)))
     true = evaluate(simulator.counts.log_flux, nodes, regressor._log_flux[None])
     return mean - true, np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-
-
-def _rms(error):
-    value = np.sqrt((error**2).mean(axis=0))
-    return list(zip(value, value / np.sqrt(2 * len(error)), strict=True))
 
 
 def _change(before, after):

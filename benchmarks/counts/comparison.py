@@ -11,7 +11,7 @@ from astrolearn.core.progress import progress
 from astrolearn.counts import IndependentBins, RadioSkySimulator
 from astrolearn.counts.posterior import ONE_SIGMA
 from benchmarks.counts.context import DEEP, EMU, N_PIXELS, TALK_CUTOUTS, TALK_SKIES
-from benchmarks.counts.skies import FAMILIES, FAMILY, METHODS, OURS, PD, SEP, TALK, observe
+from benchmarks.counts.skies import FAMILIES, FAMILY, METHODS, OURS, PD, SEP, TALK, observe, rms_of
 from benchmarks.report import Report, with_error
 
 __all__ = ["POOLED", "coverage", "deep", "emu"]
@@ -83,10 +83,8 @@ def coverage(context):
 
 def _is_inside(simulator, regressor, seed):
     """Whether the truth of one sky is within one stated standard deviation, (n_bins,)."""
-    (image,) = simulator.sample(1, int(seed))
-    table = regressor.predict_counts([image])
-    error = np.log10(table["n"].value) - image.meta["counts"].log_density(regressor._log_flux)
-    return np.abs(error) < np.sqrt(np.diag(table.meta["covariance"][0]))
+    error, sigma = _answer(simulator, regressor, seed)
+    return np.abs(error) < sigma
 
 
 def deep(context):
@@ -119,12 +117,12 @@ def _compare(report, regressor, others, tool, n_skies, seed, detect=True):
         rows = []
         for method in methods:
             parts = list(errors[method].values()) if name == POOLED else [errors[method][name]]
-            values = rms.setdefault(method, {})[name] = _rms(np.concatenate(parts))
+            values = rms.setdefault(method, {})[name] = rms_of(np.concatenate(parts))
             rows.append([method, *(with_error(*pair) for pair in values)])
         chosen = answers.values() if name == POOLED else [answers[name]]
         spread = np.concatenate([part.true - regressor.prior_mean_ for part in chosen])
-        rms.setdefault("prior", {})[name] = _rms(spread)
-        rows.append(["middle of the prior", *(with_error(*pair) for pair in _rms(spread))])
+        rms.setdefault("prior", {})[name] = rms_of(spread)
+        rows.append(["middle of the prior", *(with_error(*pair) for pair in rms_of(spread))])
         title = "all families" if name == POOLED else f"skies of the family: {name}"
         trained = ", which the regressor was trained on" if name == "independent bins" else ""
         report.table(f"Root mean square error of log10 n in dex, {title}{trained}", head, rows)
@@ -154,10 +152,10 @@ def _restored(report, context):
     simulator = RadioSkySimulator(instrument=tool, counts=IndependentBins(), n_pixels=N_PIXELS[EMU], image="restored")
     seeds = np.random.default_rng(_RESTORED_SEED).integers(2**63, size=_RESTORED)
     found = map_batches(partial(_answer, simulator, context.regressor), seeds, 2, ahead=2)
-    errors = np.array(list(progress(found, "restored skies", total=_RESTORED, verbose=1)))
-    report.numbers["restored"] = {"rms": _rms(errors), "mean": errors.mean(axis=0)}
+    errors = np.array([error for error, _ in progress(found, "restored skies", total=_RESTORED, verbose=1)])
+    report.numbers["restored"] = {"rms": rms_of(errors), "mean": errors.mean(axis=0)}
     spread = errors.std(axis=0) / np.sqrt(len(errors))
-    rows = [["rms error", *(with_error(*pair) for pair in _rms(errors))],
+    rows = [["rms error", *(with_error(*pair) for pair in rms_of(errors))],
             ["mean error", *(with_error(*pair) for pair in zip(errors.mean(axis=0), spread, strict=True))]]
     head = ["log10 S/Jy", *(f"{value:.1f}" for value in context.regressor._log_flux)]
     report.table(f"SourceCountRegressor on {_RESTORED} restored images, independent bins, log10 n in dex", head, rows)
@@ -169,17 +167,11 @@ def _restored(report, context):
 
 
 def _answer(simulator, regressor, seed):
-    """Errors of log10 n for one sky."""
+    """Errors of log10 n for one sky, and the stated ones."""
     (image,) = simulator.sample(1, int(seed))
     table = regressor.predict_counts([image])
-    return np.log10(table["n"].value) - image.meta["counts"].log_density(regressor._log_flux)
-
-
-def _rms(errors):
-    n = np.maximum((~np.isnan(errors)).sum(axis=0), 1)
-    value = np.sqrt(np.nansum(errors**2, axis=0) / n)
-    value = np.where(np.isnan(errors).all(axis=0), np.nan, value)
-    return list(zip(value, value / np.sqrt(2 * n), strict=True))
+    error = np.log10(table["n"].value) - image.meta["counts"].log_density(regressor._log_flux)
+    return error, np.sqrt(np.diag(table.meta["covariance"][0]))
 
 
 def _widths(report, regressor, answers, methods, head):
@@ -246,12 +238,12 @@ def _problem_and_cure(regressor, answers):
         for family, style in (("talk", "o-"), ("independent bins", "s--")):
             if method == PD and family == "talk":
                 continue
-            rms = [value for value, _ in _rms(answers[family].error(method))]
+            rms = [value for value, _ in rms_of(answers[family].error(method))]
             filled = colours[method] if family == "talk" else "white"
             left.plot(flux, rms, style, color=colours[method], mfc=filled, ms=4.5, lw=1.3,
                       label=f"{names[method]}; skies: {family}")
         errors = answers["independent bins"].error(method)
-        pairs = [np.corrcoef(errors[:, i], errors[:, i + 1])[0, 1] for i in range(len(flux) - 1)]
+        pairs = [_correlation(errors[:, i], errors[:, i + 1])[0] for i in range(len(flux) - 1)]
         right.plot(np.sqrt(flux[1:] * flux[:-1]), pairs, "s--", color=colours[method], mfc="white", ms=4.5, lw=1.3,
                    label=names[method])
     left.plot(flux, regressor.prior_sigma_, color="0.6", lw=4, alpha=0.5, zorder=0, label="width of the prior")

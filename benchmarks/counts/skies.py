@@ -28,7 +28,7 @@ from astrolearn.counts.expected import evaluate
 from astrolearn.counts.features import cumulative_histogram
 from astrolearn.counts.simulator import squares
 
-__all__ = ["FAMILIES", "FAMILY", "METHODS", "OURS", "PD", "SEP", "TALK", "Answers", "observe"]
+__all__ = ["FAMILIES", "FAMILY", "METHODS", "OURS", "PD", "SEP", "TALK", "Answers", "observe", "rms_of"]
 
 FAMILIES = {"independent bins": IndependentBins, "Gaussian process": GaussianProcess, "talk": TalkFamily}
 OURS, PD, SEP = "SourceCountRegressor", "P(D) fit", "detection with sep"
@@ -169,3 +169,11 @@ def _ask(simulator, regressor, trained_otherwise, usual, reference, seed):
         mean[SEP] = reference.log_density(log_flux) + np.log10(np.maximum(number, 0.5) / usual)
     cumulative = cumulative_histogram([image.data], tool.noise.value)[0]
     return image.meta["counts"].log_n, cumulative, mean, sigma, driven, seconds
+
+
+def rms_of(errors):
+    """Root mean square of each bin and its standard error, of errors (n, n_bins); NaN where there are none."""
+    n = np.maximum((~np.isnan(errors)).sum(axis=0), 1)
+    value = np.sqrt(np.nansum(errors**2, axis=0) / n)
+    value = np.where(np.isnan(errors).all(axis=0), np.nan, value)
+    return list(zip(value, value / np.sqrt(2 * n), strict=True))

@@ -23,7 +23,7 @@ def regressor():
 def test_root_mean_square_and_its_error():
     errors = np.random.default_rng(0).normal(0, [0.1, 0.3], (5000, 2))
     errors[:, 1] = np.nan
-    (first, error), (second, _) = comparison._rms(errors)
+    (first, error), (second, _) = skies.rms_of(errors)
     assert first == pytest.approx(0.1, rel=0.03)
     assert error == pytest.approx(0.1 / 100, rel=0.03)
     assert np.isnan(second)
