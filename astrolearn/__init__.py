@@ -8,6 +8,7 @@ __version__ = version("astrolearn")
 # Names load on first use (Scientific Python's SPEC 1): torch, skorch, healpy and photutils together take seconds.
 _HOMES = {
     "EMRIDetector": "astrolearn.emri.detector",
+    "MorphologySegmenter": "astrolearn.morphology.segmenter",
     "PhotoZRegressor": "astrolearn.photoz.regressor",
     "PointSourceFinder": "astrolearn.sources.finder",
     "SourceCountRegressor": "astrolearn.counts.regressor",
@@ -15,7 +16,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "EMRIDetector", "PhotoZRegressor", "PointSourceFinder", "SourceCountRegressor", "__version__", "list_pretrained",
+    "EMRIDetector", "MorphologySegmenter", "PhotoZRegressor", "PointSourceFinder", "SourceCountRegressor",
+    "__version__", "list_pretrained",
 ]  # fmt: skip
 
 

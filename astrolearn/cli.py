@@ -98,6 +98,7 @@ def _parser():
     _add_detect(commands)
     _add_photoz(commands)
     _add_counts(commands)
+    _add_segment(commands)
     return parser
 
 
@@ -200,6 +201,26 @@ def _add_counts(commands):
     add("--frequency", metavar="F", nargs="+", action=_Joined, const="GHz",
         help="such as 944 MHz (default: that of the header)")
     add("--weights", metavar="NAME_OR_FILE", default="emu-944mhz", help="of the network (default: emu-944mhz)")
+
+
+def _add_segment(commands):
+    parser = _add_command(commands, "segment", "astrolearn.morphology.commands",
+                          "detect the galaxies of images in several bands and tell their morphology")
+    add = parser.add_argument
+    add("images", metavar="IMAGE", nargs="+",
+        help="FITS files on one pixel grid, in the order of the weights' bands (F160W F125W F606W F850LP), or "
+             "BAND=FILE in any order; filters in the headers are compared")
+    add("-o", "--output", metavar="FILE", required=True, help="catalogue to write, .ecsv or .fits")
+    add("--segmap", metavar="FILE", help="FITS image of the sources' labels to write")
+    add("--probabilities", metavar="FILE", help="FITS file to write, with an image of each class's probability")
+    add("--plot", metavar="FILE", help="picture to write, .png, .pdf, .svg or .jpg")
+    add("--regions", metavar="FILE", help="regions to write, .reg (ds9) or .crtf")
+    add("--threshold", type=float, metavar="P",
+        help="probability of background below which a pixel belongs to a source (default: that of the weights, 0.5)")
+    add("--stride", type=int, metavar="N",
+        help="for the weights of Morpheus: pixels from one window to the next (default: 1; 8 takes 56 times less)")
+    add("--weights", metavar="NAME_OR_FILE", default="hst-simulated",
+        help="of the network: a name, a file, or the published weights of Morpheus as .npz (default: hst-simulated)")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def progress(iterable, description, *, total=None, verbose=1):
     description : str
         What is being done, shown before the bar.
     total : int, optional
-        Number of items, where ``len(iterable)`` does not say.
+        Number of items, where ``len(iterable)`` does not say. A single one has no bar.
     verbose : int, optional
         With 0 nothing is shown.
 
@@ -25,4 +25,4 @@ def progress(iterable, description, *, total=None, verbose=1):
     bar : `tqdm.tqdm`
         Yields the items.
     """
-    return tqdm(iterable, desc=description, total=total, disable=not verbose)
+    return tqdm(iterable, desc=description, total=total, disable=not verbose or total == 1)

@@ -1,17 +1,16 @@
 """Images of objects cut out of larger images, as a step of a pipeline that begins with coordinates."""
 
-import warnings
 from collections.abc import Mapping
 from numbers import Real
 
 import astropy.units as u
 import numpy as np
 from astropy.nddata import Cutout2D, NDData, NoOverlapError
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from astrolearn.core.inputs import as_quantity, to_float
 from astrolearn.core.transformers import StatelessTransformer
+from astrolearn.sky.image_io import without_stray_sip
 
 __all__ = ["CutoutExtractor"]
 
@@ -63,7 +62,7 @@ class CutoutExtractor(StatelessTransformer):
         out = np.empty((len(X), len(bands), side, side), np.float32)
         for j, band in enumerate(bands):
             values = to_float(band, unit, f"band {j} of the image", missing="keep")
-            wcs = _without_leftovers(band.wcs, values.shape, f"band {j} of the image")
+            wcs = without_stray_sip(band.wcs, values.shape, f"band {j} of the image")
             pixels = np.stack(wcs.celestial.world_to_pixel(X), axis=1)
             # far from the image there may be no pixel at all, on the other side of the sky, say, or where the inversion
             # of distortions does not end
@@ -105,16 +104,3 @@ class CutoutExtractor(StatelessTransformer):
         if size < 1:
             raise ValueError(f"size={self.size!r} is less than a pixel")
         return bands, int(size)
-
-
-def _without_leftovers(wcs, shape, name):
-    """The WCS without SIP coefficients that its CTYPE does not announce, which astropy would apply all the same."""
-    if wcs.sip is None or any(kind.endswith("-SIP") for kind in wcs.wcs.ctype):
-        return wcs
-    plain = wcs.deepcopy()
-    plain.sip = None
-    x, y = (axis.ravel() for axis in np.meshgrid([0, shape[1] - 1], [0, shape[0] - 1]))
-    shift = np.hypot(*(np.array(plain.world_to_pixel(wcs.pixel_to_world(x, y))) - [x, y])).max()
-    warnings.warn(f"the WCS of {name} has SIP distortion coefficients but its CTYPE has no -SIP; they are ignored. "
-                  f"They would move the corners by up to {shift:.1f} pixels", AstropyUserWarning, stacklevel=3)
-    return plain

@@ -9,16 +9,14 @@ import warnings
 
 import astropy.units as u
 import numpy as np
-from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
 from .fits_tools import column_unit, header_meta, read_energies
 
-__all__ = ["image_from_hdus"]
+__all__ = ["image_from_hdus", "without_stray_sip"]
 
-_SIP = re.compile(r"(?:[AB]P?_ORDER|[AB]P?_DMAX|[AB]P?_\d+_\d+)$")
 _WCS_KEYWORD = re.compile(r"(?:WCSAXES|WCSNAME|WCSSHAPE|C(?:TYPE|RVAL|RPIX|DELT|UNIT|ROTA)\d+|(?:CD|PC|PV|PS)\d+_\d+"
                           r"|LONPOLE|LATPOLE|RADE?SYS|RADECSYS|EQUINOX|AXCOLS\d+|INTERP\d+|[AB]P?_.*)$")
 
@@ -81,17 +79,51 @@ def image_from_hdus(hdus, *, hdu=None, unit=None):
     bad = ~np.isfinite(data)
     if unit is None:
         unit = column_unit(image.header.get("BUNIT"), u.ct, "the image")
-    return CCDData(data, unit=unit, mask=bad if bad.any() else None, wcs=_celestial_wcs(image.header), meta=meta)
+    wcs = _celestial_wcs(image.header, data.shape[-2:])
+    return CCDData(data, unit=unit, mask=bad if bad.any() else None, wcs=wcs, meta=meta)
 
 
-def _celestial_wcs(header):
+def without_stray_sip(wcs, shape, name="the image"):
+    """
+    Leave out distortion terms that a WCS has but does not announce.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        Celestial.
+    shape : tuple of int
+        Height and width of the image.
+    name : str, optional
+        What the image is called in the warning.
+
+    Returns
+    -------
+    wcs : `~astropy.wcs.WCS`
+        The same object, if there is nothing to leave out.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        If there are SIP coefficients but no CTYPE has ``-SIP``; it says by how much they would move positions.
+    """
+    if wcs.sip is None or any(str(ctype).endswith("-SIP") for ctype in wcs.wcs.ctype):
+        return wcs
+    plain = wcs.deepcopy()
+    plain.sip = None
+    height, width = shape
+    x, y = np.meshgrid(np.linspace(0, width - 1, 5), np.linspace(0, height - 1, 5))
+    moved = wcs.pixel_to_world(x, y)
+    pixels = np.hypot(*(np.array(plain.world_to_pixel(moved)) - [x, y])).max()
+    angle = moved.separation(plain.pixel_to_world(x, y)).max().to(u.arcsec)
+    warnings.warn(f"the WCS of {name} has SIP distortion coefficients but its CTYPE has no -SIP; they are ignored. "
+                  f"They would move positions by up to {pixels:.1f} pixels ({angle:.3g})", AstropyUserWarning,
+                  stacklevel=4)
+    return plain
+
+
+def _celestial_wcs(header, shape):
     """Celestial WCS of a header, or None; without SIP coefficients that the CTYPE does not announce."""
-    leftovers = [key for key in header if _SIP.match(key)]
-    if leftovers and not any(str(header.get(f"CTYPE{axis}", "")).endswith("-SIP") for axis in (1, 2)):
-        warnings.warn("the header has SIP distortion coefficients but its CTYPE has no -SIP; they are ignored",
-                      AstropyUserWarning, stacklevel=4)
-        header = fits.Header([card for card in header.cards if card.keyword not in leftovers])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)  # dates and the like, which say nothing about positions
         wcs = WCS(header)
-    return wcs.celestial if wcs.has_celestial else None
+    return without_stray_sip(wcs.celestial, shape) if wcs.has_celestial else None

@@ -1,0 +1,1 @@
+"""Pixel-level morphology of galaxies: networks, simulated scenes, catalogues."""

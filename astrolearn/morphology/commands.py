@@ -1,0 +1,137 @@
+"""The command ``astrolearn segment``: from images of a field in several bands to a catalogue of classified galaxies."""
+
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from astrolearn.core.console import PICTURES, TABLES, list_of, load_weights, require_matplotlib, say, write_table
+from astrolearn.core.outputs import check_outputs, write_outputs
+from astrolearn.morphology.bands import read_bands
+from astrolearn.morphology.catalogues import make_regions
+from astrolearn.morphology.plots import plot_classes
+from astrolearn.morphology.segmenter import MorphologySegmenter
+
+__all__ = ["segment"]
+
+_REGIONS = {".reg": "ds9", ".crtf": "crtf"}
+_FITS = (".fits",)
+_SURE = 0.8  # probability of sources that are counted apart
+
+
+def segment(
+    images, output, *, segmap=None, probabilities=None, plot=None, regions=None, weights="hst-simulated", stride=None,
+    threshold=None, overwrite=False, quiet=False,
+):
+    """
+    Detect and classify the galaxies of a field.
+
+    Parameters
+    ----------
+    images : sequence of str
+        FITS files in the order of the weights' bands, or ``"band=file"`` in any order. Where headers state a filter, it
+        is compared.
+    output : path-like
+        The catalogue to write, ``.ecsv`` or ``.fits``.
+    segmap : path-like, optional
+        FITS image to write, of the labels of the sources.
+    probabilities : path-like, optional
+        FITS file to write, with an image of each class's probability.
+    plot : path-like, optional
+        Picture to write, ``.png``, ``.pdf``, ``.svg`` or ``.jpg``.
+    regions : path-like, optional
+        Ellipses to write, ``.reg`` (ds9) or ``.crtf``.
+    weights : str or path-like, optional
+        Name of weights that come with the package, a file that ``MorphologySegmenter.save`` wrote, or an ``.npz`` file
+        with the published weights of Morpheus.
+    stride : int, optional
+        Of Morpheus' windows. Default: that of the weights, 1 for published ones.
+    threshold : float, optional
+        Probability of background below which a pixel belongs to a source. Default: that of the weights.
+    overwrite : bool, optional
+        Whether existing files may be replaced.
+    quiet : bool, optional
+        Show neither progress nor results.
+
+    Returns
+    -------
+    SampleTable
+        See `MorphologySegmenter.catalog`.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read or written.
+    ValueError
+        If the contents of a file or an option cannot be used.
+    """
+    named = _by_band(images)
+    paths = list(named.values()) if isinstance(named, dict) else named
+    outputs = [(output, TABLES), (segmap, _FITS), (probabilities, _FITS), (plot, PICTURES), (regions, _REGIONS)]
+    check_outputs(outputs, overwrite=overwrite, inputs=(*paths, *([weights] if Path(weights).is_file() else [])))
+    if plot is not None:
+        require_matplotlib()
+    if Path(weights).suffix == ".npz":
+        segmenter = MorphologySegmenter.from_morpheus(weights)
+    else:
+        segmenter = load_weights(MorphologySegmenter, weights, quiet)
+    given = {"stride": stride, "threshold": threshold}
+    segmenter.set_params(**{name: value for name, value in given.items() if value is not None})
+    if stride is not None and segmenter.architecture != "morpheus":
+        raise ValueError("--stride is for the windows of Morpheus; these weights have none")
+    say(f"reading {', '.join(map(str, paths))}", quiet)
+    field = read_bands(named, segmenter.bands)
+    probability, segments, catalogue = segmenter.analyze(field)
+    catalogue.meta |= {"input": ", ".join(map(str, paths)), "weights": str(weights)}
+    say("writing files", quiet)
+    written = write_outputs([
+        (output, lambda path: write_table(catalogue, path)),
+        (segmap, lambda path: _write_image(np.asarray(segments.data, np.int32), "SEGMAP", field, path)),
+        (probabilities, lambda path: _write_probabilities(probability, segmenter.classes, field, path)),
+        (plot, lambda path: plot_classes(field, probability, catalogue, segmenter.classes).savefig(path, dpi=200)),
+        (regions, lambda path: make_regions(catalogue, field.wcs).write(path, format=_REGIONS[path.suffix])),
+    ], overwrite=overwrite)
+    if not quiet:
+        print(_summary(catalogue, probability, segmenter.classes), list_of(written), sep="\n")
+    return catalogue
+
+
+def _by_band(images):
+    """Paths by band where all are named, else in order."""
+    images = [str(image) for image in images]
+    named = [image.partition("=") for image in images]
+    known = [bool(sign) and not Path(image).exists() for image, (_, sign, _) in zip(images, named, strict=True)]
+    if not any(known):
+        return images
+    if not all(known):
+        raise ValueError("either all images are named, as band=file, or none")
+    bands = [band for band, _, _ in named]
+    if len(set(bands)) < len(bands):
+        raise ValueError(f"a band is named twice: {', '.join(bands)}")
+    return {band: path for band, _, path in named}
+
+
+def _header(field):
+    return fits.Header() if field.wcs is None else field.wcs.to_header()
+
+
+def _write_image(data, name, field, path):
+    fits.PrimaryHDU(data, _header(field)).writeto(path)
+
+
+def _write_probabilities(probability, classes, field, path):
+    hdus = [fits.ImageHDU(plane, _header(field), name=name.upper())
+            for plane, name in zip(probability, (*classes, "background"), strict=True)]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+
+
+def _summary(catalogue, probability, classes):
+    """How many sources of each class there are, and what was not covered."""
+    covered = np.isfinite(probability[-1]).mean()
+    lines = [f"{len(catalogue)} sources in {covered:.1%} of the image" if covered < 1 else f"{len(catalogue)} sources"]
+    for name in classes:
+        own = catalogue["class"] == name
+        sure = own & (catalogue[f"p_{name}"] > _SURE)
+        title = name.replace("_", " ")
+        lines.append(f"  {title:<14}{own.sum():>6}   of which {sure.sum()} with a probability above {_SURE}")
+    return "\n".join(lines)
