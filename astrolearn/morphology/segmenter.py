@@ -394,7 +394,8 @@ class MorphologySegmenter(NetworkEstimator):
         labels = to_float(labels, None, name, shape=(n, *field.shape))
         total = labels.sum(axis=0)
         if labels.min() < -_ROUNDING or not np.all((np.abs(total - 1) < _ROUNDING) | (total == 0)):
-            raise ValueError(f"{name} must be fractions that add up to 1 in every pixel, or to 0 where it is not to count")
+            raise ValueError(f"{name} must be fractions that add up to 1 in every pixel, or to 0 where it does not "
+                             "count")
         return np.maximum(labels, 0)
 
     def _network(self):
