@@ -36,13 +36,14 @@ def make_catalogue(field, probability, segments, classes):
     """
     labels = np.asarray(segments.labels, int)
     light, errors = field.read(), np.broadcast_to(field.errors(), (len(field), *field.shape))
+    errors = np.where(np.isfinite(errors), errors, 0).astype(float)
     unit = field.unit or u.dimensionless_unscaled
 
     def total(values):
         return np.atleast_1d(ndimage.sum_labels(values, segments.data, labels)) if len(labels) else np.zeros(0)
 
     # negative light would count against its class
-    weight = np.where(light[0] > 0, light[0], 0) + _FLOOR * field.statistics[1][0]
+    weight = np.where(light[0] > 0, light[0], 0) + _FLOOR * errors[0]
     given = np.stack([total(weight * np.nan_to_num(plane)) for plane in probability[:-1]], axis=-1)
     given /= np.maximum(given.sum(axis=-1, keepdims=True), np.finfo(float).tiny)
     n_pixels = total(np.ones(field.shape))
@@ -56,7 +57,7 @@ def make_catalogue(field, probability, segments, classes):
     columns["p_source"] = 1 - total(np.nan_to_num(probability[-1], nan=1.0)) / np.maximum(n_pixels, 1)
     for i, band in enumerate(field.names):
         columns[f"flux_{band}"] = total(np.nan_to_num(light[i])) * unit
-        columns[f"flux_error_{band}"] = np.sqrt(total(np.nan_to_num(errors[i].astype(float)) ** 2)) * unit
+        columns[f"flux_error_{band}"] = np.sqrt(total(errors[i] ** 2)) * unit
     columns["area"] = n_pixels.astype(int) * u.pix**2
     columns |= {"semimajor": shapes["semimajor_axis"] * u.pix, "semiminor": shapes["semiminor_axis"] * u.pix,
                 "orientation": shapes["orientation"] * u.deg}

@@ -85,7 +85,7 @@ def segment(
     catalogue.meta |= {"input": ", ".join(map(str, paths)), "weights": str(weights)}
     say("writing files", quiet)
     written = write_outputs([
-        (output, lambda path: write_table(catalogue, path)),
+        (output, lambda path: _write_catalogue(catalogue, field.unit, path)),
         (segmap, lambda path: _write_image(np.asarray(segments.data, np.int32), "SEGMAP", field, path)),
         (probabilities, lambda path: _write_probabilities(probability, segmenter.classes, field, path)),
         (plot, lambda path: plot_classes(field, probability, catalogue, segmenter.classes).savefig(path, dpi=200)),
@@ -109,6 +109,25 @@ def _by_band(images):
     if len(set(bands)) < len(bands):
         raise ValueError(f"a band is named twice: {', '.join(bands)}")
     return {band: path for band, _, path in named}
+
+
+def _write_catalogue(catalogue, unit, path):
+    """Fluxes in a unit that FITS tables do not know, such as electron/s, are plain numbers there; a keyword has it."""
+    if path.suffix == ".fits" and unit is not None and not _in_fits(unit):
+        catalogue = catalogue.copy()
+        for name in catalogue.colnames:
+            if name.startswith("flux_"):
+                catalogue[name] = catalogue[name].value
+        catalogue.meta["FLUXUNIT"] = str(unit)
+    write_table(catalogue, path)
+
+
+def _in_fits(unit):
+    try:
+        unit.to_string("fits")
+    except ValueError:
+        return False
+    return True
 
 
 def _header(field):

@@ -1,7 +1,8 @@
 """From the probability of background to segments, one per source.
 
 Pixels that are rather not background and touch each other are a source; where the light of one has several peaks it is
-divided between them (photutils: multi-thresholding and watershed, as SExtractor has it). The published catalogue found
+divided between them (photutils: multi-thresholding and watershed, as SExtractor has it), as long as each part would be
+a significant source by itself. The published catalogue found
 segments with a marker-based watershed of the background's probability, whose markers are pixels on which all windows
 agree; probabilities that are calibrated need no such care.
 """
@@ -9,14 +10,18 @@ agree; probabilities that are calibrated need no such care.
 import warnings
 
 import numpy as np
+from astropy.utils.exceptions import AstropyUserWarning
 from photutils.segmentation import SegmentationImage, deblend_sources, detect_sources
 from photutils.utils.exceptions import NoDetectionsWarning
+from scipy import ndimage
 from scipy.ndimage import gaussian_filter
 
 __all__ = ["find_segments"]
 
-_SMOOTHING = 1.0  # pixels, sigma; noise has no peaks of its own then
-_LEVELS, _CONTRAST = 32, 0.005  # SExtractor's defaults (Bertin & Arnouts 1996)
+_SMOOTHING = 1.0  # pixels, sigma
+_LEVELS, _CONTRAST = 32, 0.005  # SExtractor's defaults (Bertin & Arnouts 1996, A&AS 117, 393)
+_SIGNIFICANT = 5.0  # times the noise of a source, which a part of it must have: else noise is divided
+_INSEPARABLE = 0.5  # share above which no two parts can have it
 
 
 def find_segments(field, background, threshold, min_area):
@@ -46,11 +51,28 @@ def find_segments(field, background, threshold, min_area):
     if found is None:
         return SegmentationImage(np.zeros(background.shape, np.int32))
     light = np.where(covered, np.nan_to_num(field.read()[0]), 0)
-    smooth = gaussian_filter(light, _SMOOTHING, mode="nearest")
-    with warnings.catch_warnings():
-        # "contains negative values": sources whose light is lost in the noise are not divided by flux, which is right
-        warnings.simplefilter("ignore")
-        divided = deblend_sources(smooth, found, n_pixels=min_area, n_levels=_LEVELS, contrast=_CONTRAST,
-                                  progress_bar=False)  # fmt: skip
+    errors = np.broadcast_to(np.nan_to_num(field.errors()[0], posinf=0.0), light.shape).astype(float)
+    divided = _divide(gaussian_filter(light, _SMOOTHING, mode="nearest"), found, _contrasts(light, errors, found),
+                      min_area)  # fmt: skip
     divided.relabel_consecutive()
     return divided
+
+
+def _contrasts(light, errors, segments):
+    """Share of each source's light, a power of two times `_CONTRAST`, that a part of it must have to be of its own."""
+    flux = ndimage.sum_labels(light, segments.data, segments.labels)
+    error = np.sqrt(ndimage.sum_labels(errors**2, segments.data, segments.labels))
+    share = np.where(flux > _SIGNIFICANT * error, _SIGNIFICANT * error / np.where(flux > 0, flux, 1), 1.0)
+    return _CONTRAST * 2 ** np.ceil(np.log2(np.maximum(share / _CONTRAST, 1)))
+
+
+def _divide(light, segments, contrasts, min_area):
+    """Divide sources with several peaks, those of one contrast at a time."""
+    labels = np.array(segments.labels)
+    for contrast in np.unique(contrasts[contrasts < _INSEPARABLE]):
+        with warnings.catch_warnings():
+            # that some sources are divided by linear steps of brightness, because they have negative pixels
+            warnings.simplefilter("ignore", AstropyUserWarning)
+            segments = deblend_sources(light, segments, n_pixels=min_area, labels=labels[contrasts == contrast],
+                                       n_levels=_LEVELS, contrast=contrast, relabel=False, progress_bar=False)
+    return segments
