@@ -18,9 +18,11 @@ from scipy.ndimage import gaussian_filter
 
 __all__ = ["find_segments"]
 
-_SMOOTHING = 1.0  # pixels, sigma
-_LEVELS, _CONTRAST = 32, 0.005  # SExtractor's defaults (Bertin & Arnouts 1996, A&AS 117, 393)
-_SIGNIFICANT = 5.0  # times the noise of a source, which a part of it must have: else noise is divided
+# Of smoothings of 1 to 3.5 pixels, contrasts of 0.001 to 0.005 and significances of 1 to 32, these have the best F1 of
+# detections on simulated fields (0.929), within 0.001 of the best.
+_SMOOTHING = 2.5  # pixels, sigma; knots and arms of galaxies are no sources of their own
+_LEVELS, _CONTRAST = 32, 0.002  # of SExtractor's multi-thresholding (Bertin & Arnouts 1996, A&AS 117, 393)
+_SIGNIFICANT, _COMPACT = 5.0, 25  # times the noise in so many pixels, that a part must have: else noise is divided
 _INSEPARABLE = 0.5  # share above which no two parts can have it
 
 
@@ -60,8 +62,9 @@ def find_segments(field, background, threshold, min_area):
 
 def _contrasts(light, errors, segments):
     """Share of each source's light, a power of two times `_CONTRAST`, that a part of it must have to be of its own."""
-    flux = ndimage.sum_labels(light, segments.data, segments.labels)
-    error = np.sqrt(ndimage.sum_labels(errors**2, segments.data, segments.labels))
+    flux, variance, area = (ndimage.sum_labels(values, segments.data, segments.labels)
+                            for values in (light, errors**2, np.ones(light.shape)))  # fmt: skip
+    error = np.sqrt(variance / area * np.minimum(area, _COMPACT))
     share = np.where(flux > _SIGNIFICANT * error, _SIGNIFICANT * error / np.where(flux > 0, flux, 1), 1.0)
     return _CONTRAST * 2 ** np.ceil(np.log2(np.maximum(share / _CONTRAST, 1)))
 

@@ -18,15 +18,14 @@ from sklearn.model_selection import GridSearchCV
 
 from astrolearn.core.tables import SampleTable
 from astrolearn.morphology.bands import read_bands
-from astrolearn.morphology.segmenter import BANDS
+from astrolearn.morphology.segmenter import BANDS, CLASSES
 
-__all__ = ["BoostedShapes", "detect"]
+__all__ = ["BoostedShapes", "detect", "positions"]
 
-_FWHM, _SIZE = 3.0, 5  # pixels, of H's PSF and of the kernel
 _MATCH = 5.0  # pixels
 
 
-def detect(images, threshold, n_pixels=5):
+def detect(images, threshold, fwhm=3.0, contrast=0.005, n_pixels=5):
     """
     Find sources in H as SExtractor does.
 
@@ -35,25 +34,36 @@ def detect(images, threshold, n_pixels=5):
     images : dict
     threshold : float
         Of the filtered image, in units of the noise per pixel.
+    fwhm : float, optional
+        Of the filter, in pixels.
+    contrast : float, optional
+        Share of its light that a part must have to be of its own.
     n_pixels : int, optional
 
     Returns
     -------
     field : BandImages
     segments : SegmentationImage or None
-    smooth : array
-        The filtered image.
     """
     field = read_bands(images, BANDS)
     level, noise = (part[0] for part in field.statistics)
     light = field.read()[0] - level
-    smooth = convolve(light, make_2dgaussian_kernel(_FWHM, size=_SIZE))
+    smooth = convolve(light, make_2dgaussian_kernel(fwhm, size=2 * int(fwhm) + 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = detect_sources(smooth, threshold * noise, n_pixels=n_pixels)
         if found is not None:
-            found = deblend_sources(smooth, found, n_pixels=n_pixels, n_levels=32, contrast=0.005, progress_bar=False)
-    return field, found, smooth
+            found = deblend_sources(smooth, found, n_pixels=n_pixels, n_levels=32, contrast=contrast,
+                                    progress_bar=False)
+    return field, found
+
+
+def positions(images, **settings):
+    """Detections, of no class, for scores of detection alone."""
+    field, segments = detect(images, **settings)
+    found = SourceCatalog(field.read()[0], segments)
+    columns = {"x_centroid": found.x_centroid, "y_centroid": found.y_centroid, "class": [CLASSES[0]] * len(found)}
+    return SampleTable(columns | {f"p_{name}": np.zeros(len(found)) for name in CLASSES})
 
 
 def _asymmetry(cut, mask):
@@ -89,7 +99,7 @@ def _features(field, segments):
         radii = np.stack([catalogue.fluxfrac_radius(share).value for share in (0.2, 0.5, 0.8)], axis=1)
         gini, elongation = np.asarray(catalogue.gini), np.asarray(catalogue.elongation)
     for i, part in enumerate(catalogue):
-        cut, mask = np.asarray(part.data), ~np.asarray(part.segment_ma.mask)
+        cut, mask = np.asarray(part.data_cutout), ~np.asarray(part.segment_cutout_masked.mask)
         y, x = np.nonzero(mask)
         values = np.maximum(cut[mask], 0)
         peak = cut[mask].max() / max(values.sum(), 1e-9)
@@ -105,19 +115,19 @@ class BoostedShapes:
 
     Parameters
     ----------
-    threshold : float
-        Of the detection.
+    settings : dict
+        Of `detect`.
     random_state : int
     """
 
-    def __init__(self, threshold, random_state=0):
-        self.threshold, self.random_state = threshold, random_state
+    def __init__(self, settings, random_state=0):
+        self.settings, self.random_state = settings, random_state
 
     def fit(self, scenes):
         """Learn from scenes: detections within 5 pixels of a labelled source have its class."""
         features, classes = [], []
         for scene in scenes:
-            field, segments, _ = detect(scene.images, self.threshold)
+            field, segments = detect(scene.images, **self.settings)
             if segments is None:
                 continue
             x, y, own = _features(field, segments)
@@ -136,13 +146,11 @@ class BoostedShapes:
         return self
 
     def catalog(self, images):
-        """x_centroid, y_centroid and class of every detection; and the segments."""
-        field, segments, _ = detect(images, self.threshold)
-        if segments is None:
-            return SampleTable({"x_centroid": [], "y_centroid": [], "class": np.array([], dtype=str)}), None
+        """x_centroid, y_centroid, class and probabilities of every detection."""
+        field, segments = detect(images, **self.settings)
         x, y, features = _features(field, segments)
         probability = self.trees_.predict_proba(features)
         table = SampleTable({"x_centroid": x, "y_centroid": y, "class": self.trees_.classes_[probability.argmax(1)]})
         for name, p in zip(self.trees_.classes_, probability.T, strict=True):
             table[f"p_{name}"] = p
-        return table, segments
+        return table
