@@ -1,1 +1,6 @@
-"""Pixel-level morphology of galaxies: networks, simulated scenes, catalogues."""
+"""Morphology of galaxies pixel by pixel: simulated fields, and what is known of their pixels and sources."""
+
+from astrolearn.morphology.hst import Band
+from astrolearn.morphology.scenes import CLASSES, GalaxySceneSimulator, Scene
+
+__all__ = ["CLASSES", "Band", "GalaxySceneSimulator", "Scene"]

@@ -5,6 +5,7 @@ detection lies within 0.3 arcsec, one for one, the closest first. Detections of 
 nor as wrong. Errors are the scatter over bootstrap samples of whole fields.
 """
 
+import warnings
 from dataclasses import dataclass, field
 
 import astropy.units as u
@@ -151,6 +152,8 @@ class Fields:
 
     def calibration_error(self):
         """Mean distance of probability and share over all sources and classes, in ten bins."""
+        if not sum(map(len, self.true)):
+            return np.nan
         edges = np.linspace(0, 1, 11)
         said, share = self.reliability(edges)
         weight = np.bincount(np.digitize(np.concatenate(self.probability).ravel(), edges[1:-1]), minlength=10)
@@ -177,6 +180,7 @@ def bootstrap(fields, score, seed=0):
     value, error : float or array
     """
     rng = np.random.default_rng(seed)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # bins without sources have no score: NaN
         drawn = [score(fields.take(rng.integers(len(fields), size=len(fields)))) for _ in range(_BOOTSTRAP)]
         return score(fields), np.nanstd(drawn, axis=0)
