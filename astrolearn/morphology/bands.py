@@ -36,17 +36,26 @@ _ROUNDS, _BINS, _KERNEL = 6, 20, 0.5  # of finding the densest value: bins per n
 @dataclass
 class BandImages:
     """
-    Images of one field.
+    Images of one field, as `read_bands` reads them.
 
-    Attributes
+    Parameters
     ----------
     names : tuple of str, (n_bands,)
+        Of the bands.
     unit : `~astropy.units.Unit` or None
         Of all bands.
     wcs : `~astropy.wcs.WCS` or None
         Celestial.
     shape : tuple of int
         Height and width.
+    data : list of array, (h, w)
+        As they were given.
+    factors : list of float
+        From the unit of each image to ``unit``.
+    masks : list of array of bool, (h, w), or None
+        True where a pixel is not to be used.
+    sigmas : list of array, (h, w), or None
+        Standard deviations, in the unit of each image.
     """
 
     names: tuple
@@ -57,7 +66,6 @@ class BandImages:
     factors: list
     masks: list
     sigmas: list
-    headers: list
 
     def __post_init__(self):
         self._statistics = None
@@ -85,9 +93,17 @@ class BandImages:
 
     def errors(self, part=_ALL):
         """
-        Standard deviation of every pixel of a part, float32 (n_bands, h, w) or (n_bands, 1, 1).
+        Standard deviation of every pixel of a part: the image's uncertainty, or that of the sky where it has none.
 
-        The image's uncertainty, or that of the sky where it has none.
+        Parameters
+        ----------
+        part : tuple of two slices, optional
+            Default: everything.
+
+        Returns
+        -------
+        errors : `numpy.ndarray`, float32 (n_bands, h, w) or (n_bands, 1, 1)
+            In ``unit``.
         """
         planes = [np.full((1, 1), self.statistics[1][i]) if sigma is None else np.asarray(sigma[part]) * self.factors[i]
                   for i, sigma in enumerate(self.sigmas)]
@@ -95,10 +111,20 @@ class BandImages:
 
     def noise(self, part=_ALL):
         """
-        Standard deviation of the sky's noise around every pixel of a part, float32 (n_bands, h, w) or (n_bands, 1, 1).
+        Standard deviation of the sky's noise around every pixel of a part.
 
         Of an image with an uncertainty: its lower quartile in squares of 64 pixels, above which are sources, whose own
         noise may be part of it. Else that of the whole image.
+
+        Parameters
+        ----------
+        part : tuple of two slices, optional
+            Default: everything.
+
+        Returns
+        -------
+        noise : `numpy.ndarray`, float32 (n_bands, h, w) or (n_bands, 1, 1)
+            In ``unit``.
         """
         planes = []
         for i, sigma in enumerate(self.sigmas):
@@ -221,7 +247,7 @@ def read_bands(images, bands, name="images"):
     factors = [part.factor(unit) for part in parts]
     return BandImages(
         tuple(bands), unit, _common_wcs(parts, name), parts[0].data.shape, [part.data for part in parts], factors,
-        [part.mask for part in parts], [part.sigma for part in parts], [part.header for part in parts],
+        [part.mask for part in parts], [part.sigma for part in parts],
     )  # fmt: skip
 
 
@@ -231,9 +257,9 @@ class _Part:
     def __init__(self, image, band, name):
         self.band, self.name = band, name
         self.mask = self.sigma = self.wcs = None
-        self.header, self.unit = {}, getattr(image, "unit", None)
+        self.unit = getattr(image, "unit", None)
         if isinstance(image, NDData):
-            self.mask, self.wcs, self.header, self.unit = image.mask, image.wcs, image.meta, image.unit
+            self.mask, self.wcs, self.unit = image.mask, image.wcs, image.unit
             self.sigma = _sigma(image, name)
             image = image.data
         elif isinstance(image, Masked):

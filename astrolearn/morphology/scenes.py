@@ -50,7 +50,7 @@ class Scene:
     """
     A simulated field.
 
-    Attributes
+    Parameters
     ----------
     images : dict of `~astropy.nddata.CCDData`
         By band, (h, w) float32 in electron/s with a TAN WCS (north up, east left) and the standard deviation of the
