@@ -61,9 +61,12 @@ def detect(images, threshold, fwhm=3.0, contrast=0.005, n_pixels=5):
 def positions(images, **settings):
     """Detections, of no class, for scores of detection alone."""
     field, segments = detect(images, **settings)
-    found = SourceCatalog(field.read()[0], segments)
-    columns = {"x_centroid": found.x_centroid, "y_centroid": found.y_centroid, "class": [CLASSES[0]] * len(found)}
-    return SampleTable(columns | {f"p_{name}": np.zeros(len(found)) for name in CLASSES})
+    x, y = np.zeros((2, 0))
+    if segments is not None:
+        found = SourceCatalog(field.read()[0], segments)
+        x, y = (np.atleast_1d(values) for values in (found.x_centroid, found.y_centroid))
+    columns = {"x_centroid": x, "y_centroid": y, "class": np.full(len(x), CLASSES[0])}
+    return SampleTable(columns | {f"p_{name}": np.zeros(len(x)) for name in CLASSES})
 
 
 def _asymmetry(cut, mask):

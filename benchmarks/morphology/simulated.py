@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from astrolearn.core.progress import progress
+from astrolearn.morphology.scenes import GalaxySceneSimulator
 from astrolearn.morphology.segmenter import CLASSES
 from astrolearn.recipes.hst_simulated import training_scenes
 from benchmarks.morphology.context import STRIDE
@@ -20,6 +21,7 @@ _TRAINING_SEED, _N_TRAINING, _N_VALIDATION = 6300, 600, 20
 _SETTINGS = {  # of the peer's detection, from which its best are chosen
     "threshold": (0.5, 0.7, 1.0, 1.4), "fwhm": (3.0, 5.0), "contrast": (0.001, 0.005, 0.02),
 }  # fmt: skip
+_EMPTY_SEED, _N_EMPTY, _EMPTY_SHAPE = 6500, 10, (400, 400)
 _TITLES = [name.replace("_", " ") for name in CLASSES]
 _COLOURS = {OURS: "#0072B2", SHAPES: "#D55E00", MORPHEUS: "#009E73"}
 _MARKERS = {OURS: "o", SHAPES: "s", MORPHEUS: "^"}
@@ -47,6 +49,7 @@ def simulated(context):
     _sources(report, found)
     _magnitudes(report, found)
     _pixels(report, found)
+    _empty(report, context, peer)
     report.text(
         f"A source that would be seen (it has a label: matched-filter signal-to-noise above 5, and pixels above the "
         f"isophote) is found if a detection lies within {RADIUS.value:g} pixels; the closest pairs are made first. "
@@ -143,6 +146,23 @@ def _pixels(report, found):
             rows.append([name, *(with_error(*pair) for pair in zip(*overlap, strict=True)), with_error(*sources)])
     head = ["", *_TITLES, "background", "source of any class"]
     report.table("Pixels: intersection over union", head, rows)
+
+
+def _empty(report, context, peer):
+    """What is found where there is nothing."""
+    simulator = GalaxySceneSimulator(shape=_EMPTY_SHAPE, density=0.0)
+    area = np.prod(_EMPTY_SHAPE) * (0.06 / 60) ** 2
+    methods = {OURS: context.segmenter.catalog, SHAPES: lambda images: positions(images, **peer.settings)}
+    if context.morpheus is not None:
+        methods[MORPHEUS] = context.morpheus.catalog
+    counts = {name: [] for name in methods}
+    for scene in progress(simulator.sample(_N_EMPTY, _EMPTY_SEED), "empty fields"):
+        for name, method in methods.items():
+            counts[name].append(len(method(scene.images)))
+    report.numbers["empty"] = counts
+    rows = [[name, f"{sum(number)}", f"{sum(number) / area / _N_EMPTY:.1f}"] for name, number in counts.items()]
+    report.table(f"Detections in {_N_EMPTY} fields of {area:.2f} arcmin2 each with noise alone, correlated as in CANDELS",
+                 ["", "number", "per arcmin2"], rows)  # fmt: skip
 
 
 def _figure(found, numbers):
