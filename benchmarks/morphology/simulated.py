@@ -161,7 +161,7 @@ def _empty(report, context, peer):
             counts[name].append(len(method(scene.images)))
     report.numbers["empty"] = counts
     rows = [[name, f"{sum(number)}", f"{sum(number) / area / _N_EMPTY:.1f}"] for name, number in counts.items()]
-    report.table(f"Detections in {_N_EMPTY} fields of {area:.2f} arcmin2 each with noise alone, correlated as in CANDELS",
+    report.table(f"Detections in {_N_EMPTY} fields of {area:.2f} arcmin2 with noise alone, correlated as in CANDELS",
                  ["", "number", "per arcmin2"], rows)  # fmt: skip
 
 
