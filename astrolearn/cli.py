@@ -211,6 +211,9 @@ def _add_segment(commands):
         help="FITS files on one pixel grid, in the order of the weights' bands (F160W F125W F606W F850LP), or "
              "BAND=FILE in any order; filters in the headers are compared")
     add("-o", "--output", metavar="FILE", required=True, help="catalogue to write, .ecsv or .fits")
+    add("--rms", metavar="IMAGE", nargs="+",
+        help="FITS files with the standard deviation of the noise of each image, in order or named like these")
+    add("--mask", metavar="IMAGE", help="FITS image that is not 0 where pixels are not to be used")
     add("--segmap", metavar="FILE", help="FITS image of the sources' labels to write")
     add("--probabilities", metavar="FILE", help="FITS file to write, with an image of each class's probability")
     add("--plot", metavar="FILE", help="picture to write, .png, .pdf, .svg or .jpg")
@@ -218,7 +221,7 @@ def _add_segment(commands):
     add("--threshold", type=float, metavar="P",
         help="probability of background below which a pixel belongs to a source (default: that of the weights, 0.5)")
     add("--stride", type=int, metavar="N",
-        help="for the weights of Morpheus: pixels from one window to the next (default: 1; 8 takes 56 times less)")
+        help="for weights of Morpheus: pixels from one window to the next (default: 1; 8 is up to 64 times faster)")
     add("--weights", metavar="NAME_OR_FILE", default="hst-simulated",
         help="of the network: a name, a file, or the published weights of Morpheus as .npz (default: hst-simulated)")
 

@@ -4,9 +4,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["PICTURES", "TABLES", "is_watched", "list_of", "load_weights", "require_matplotlib", "say", "write_table"]
+__all__ = [
+    "PICTURES", "REGIONS", "TABLES", "is_watched", "list_of", "load_weights", "require_matplotlib", "say",
+    "write_table",
+]  # fmt: skip
 
 TABLES = {".ecsv": "ascii.ecsv", ".fits": "fits"}
+REGIONS = {".reg": "ds9", ".crtf": "crtf"}
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 # keywords of the FITS standard have eight characters; longer ones cannot hold long values
 _FITS_KEYWORDS = {

@@ -4,24 +4,33 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from astropy.nddata import StdDevUncertainty
 
-from astrolearn.core.console import PICTURES, TABLES, list_of, load_weights, require_matplotlib, say, write_table
+from astrolearn.core.console import (
+    PICTURES,
+    REGIONS,
+    TABLES,
+    list_of,
+    load_weights,
+    require_matplotlib,
+    say,
+    write_table,
+)
 from astrolearn.core.outputs import check_outputs, write_outputs
-from astrolearn.morphology.bands import read_bands
+from astrolearn.morphology.bands import read_bands, read_image
 from astrolearn.morphology.catalogues import make_regions
-from astrolearn.morphology.plots import plot_classes
+from astrolearn.morphology.plots import MOST_CLASSES, plot_classes
 from astrolearn.morphology.segmenter import MorphologySegmenter
 
 __all__ = ["segment"]
 
-_REGIONS = {".reg": "ds9", ".crtf": "crtf"}
 _FITS = (".fits",)
 _SURE = 0.8  # probability of sources that are counted apart
 
 
 def segment(
-    images, output, *, segmap=None, probabilities=None, plot=None, regions=None, weights="hst-simulated", stride=None,
-    threshold=None, overwrite=False, quiet=False,
+    images, output, *, rms=None, mask=None, segmap=None, probabilities=None, plot=None, regions=None,
+    weights="hst-simulated", stride=None, threshold=None, overwrite=False, quiet=False,
 ):
     """
     Detect and classify the galaxies of a field.
@@ -30,9 +39,13 @@ def segment(
     ----------
     images : sequence of str
         FITS files in the order of the weights' bands, or ``"band=file"`` in any order. Where headers state a filter, it
-        is compared.
+        is compared. Extensions MASK and UNCERT are read, see `~astrolearn.morphology.bands.read_image`.
     output : path-like
         The catalogue to write, ``.ecsv`` or ``.fits``.
+    rms : sequence of str, optional
+        FITS files with the standard deviation of the noise of each image, in its unit, named or in order like these.
+    mask : path-like, optional
+        FITS image that is not 0 where pixels are not to be used, of all bands.
     segmap : path-like, optional
         FITS image to write, of the labels of the sources.
     probabilities : path-like, optional
@@ -67,8 +80,13 @@ def segment(
     """
     named = _by_band(images)
     paths = list(named.values()) if isinstance(named, dict) else named
-    outputs = [(output, TABLES), (segmap, _FITS), (probabilities, _FITS), (plot, PICTURES), (regions, _REGIONS)]
-    check_outputs(outputs, overwrite=overwrite, inputs=(*paths, *([weights] if Path(weights).is_file() else [])))
+    errors = None if rms is None else _by_band(rms)
+    if errors is not None and (len(errors) != len(named) or type(errors) is not type(named)):
+        raise ValueError("--rms needs one file for each image, named like these or in their order")
+    read = [] if errors is None else list(errors.values()) if isinstance(errors, dict) else errors
+    outputs = [(output, TABLES), (segmap, _FITS), (probabilities, _FITS), (plot, PICTURES), (regions, REGIONS)]
+    files = [weights] if Path(weights).is_file() else []
+    check_outputs(outputs, overwrite=overwrite, inputs=(*paths, *read, mask, *files))
     if plot is not None:
         require_matplotlib()
     if Path(weights).suffix == ".npz":
@@ -77,10 +95,12 @@ def segment(
         segmenter = load_weights(MorphologySegmenter, weights, quiet)
     given = {"stride": stride, "threshold": threshold}
     segmenter.set_params(**{name: value for name, value in given.items() if value is not None})
+    if plot is not None and len(segmenter.classes) > MOST_CLASSES:
+        raise ValueError(f"--plot has colours for {MOST_CLASSES} classes; these weights have {len(segmenter.classes)}")
     if stride is not None and segmenter.architecture != "morpheus":
         raise ValueError("--stride is for the windows of Morpheus; these weights have none")
     say(f"reading {', '.join(map(str, paths))}", quiet)
-    field = read_bands(named, segmenter.bands)
+    field = read_bands(_read(named, errors, mask), segmenter.bands)
     probability, segments, catalogue = segmenter.analyze(field)
     catalogue.meta |= {"input": ", ".join(map(str, paths)), "weights": str(weights)}
     say("writing files", quiet)
@@ -89,7 +109,7 @@ def segment(
         (segmap, lambda path: _write_image(np.asarray(segments.data, np.int32), "SEGMAP", field, path)),
         (probabilities, lambda path: _write_probabilities(probability, segmenter.classes, field, path)),
         (plot, lambda path: plot_classes(field, probability, catalogue, segmenter.classes).savefig(path, dpi=200)),
-        (regions, lambda path: make_regions(catalogue, field.wcs).write(path, format=_REGIONS[path.suffix])),
+        (regions, lambda path: make_regions(catalogue, field.wcs).write(path, format=REGIONS[path.suffix])),
     ], overwrite=overwrite)
     if not quiet:
         print(_summary(catalogue, probability, segmenter.classes), list_of(written), sep="\n")
@@ -109,6 +129,25 @@ def _by_band(images):
     if len(set(bands)) < len(bands):
         raise ValueError(f"a band is named twice: {', '.join(bands)}")
     return {band: path for band, _, path in named}
+
+
+def _read(named, errors, mask):
+    """Images by band or in order, with their errors and the mask."""
+    if errors is None and mask is None:
+        return named
+    masked = None if mask is None else read_image(mask).data != 0
+    images = named if isinstance(named, dict) else dict(enumerate(named))
+    found = {}
+    for band, path in images.items():
+        image = found[band] = read_image(path, str(path))
+        for what, array in (("--mask", masked), ("--rms", None if errors is None else read_image(errors[band]).data)):
+            if array is not None and array.shape != image.shape:
+                raise ValueError(f"{path} has the shape {image.shape}, its {what} {array.shape}")
+            if what == "--mask" and array is not None:
+                image.mask = array if image.mask is None else image.mask | array
+            elif array is not None:
+                image.uncertainty = StdDevUncertainty(array)
+    return found if isinstance(named, dict) else list(found.values())
 
 
 def _write_catalogue(catalogue, unit, path):
@@ -131,7 +170,7 @@ def _in_fits(unit):
 
 
 def _header(field):
-    return fits.Header() if field.wcs is None else field.wcs.to_header()
+    return fits.Header() if field.wcs is None else field.wcs.to_header(relax=True)
 
 
 def _write_image(data, name, field, path):

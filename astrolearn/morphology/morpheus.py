@@ -7,6 +7,9 @@ that its configuration names never acted, in training or after (it was built wit
 there is none here.
 """
 
+import zipfile
+import zlib
+
 import numpy as np
 import torch
 from torch import nn
@@ -131,11 +134,12 @@ def read_variables(path):
         If variables are missing, unknown or of another shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a damaged file open that it has opened by itself
+        with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:
             variables = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, TypeError) as error:  # TypeError: a single array, .npy
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:  # TypeError: an .npy file
         raise OSError(f"{path} is not a readable .npz file ({error})") from error
     wanted = dict(_names())
     missing, unknown = wanted.keys() - variables.keys(), variables.keys() - wanted.keys()

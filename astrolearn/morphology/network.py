@@ -22,26 +22,24 @@ _FOLD = 2  # pixels along a side that enter as one
 _WIDTHS = (1.0, 1.5, 2.0, 3.0)  # features at each level, in units of the width
 
 
-def channels(values, noise, level):
+def channels(light, noise):
     """
     What the network sees.
 
     Parameters
     ----------
-    values : `numpy.ndarray`, float32 (n_bands, h, w)
-        Brightness; NaN where not observed.
+    light : `numpy.ndarray`, float32 (n_bands, h, w)
+        Brightness above the sky; NaN where not observed.
     noise : `numpy.ndarray`, broadcastable to that
         Standard deviation, in the same unit.
-    level : sequence of float, (n_bands,)
-        Of the sky.
 
     Returns
     -------
     channels : `numpy.ndarray`, float32 (n_bands + 1, h, w)
         asinh of brightness over noise; 1 where observed.
     """
-    seen = ~np.isnan(values).any(axis=0)
-    compressed = np.arcsinh((values - np.reshape(level, (-1, 1, 1)).astype(np.float32)) / noise)
+    seen = ~np.isnan(light).any(axis=0)
+    compressed = np.arcsinh(light / noise)
     return np.concatenate([np.where(seen, compressed, 0), seen[None]]).astype(np.float32)
 
 

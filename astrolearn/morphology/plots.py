@@ -7,9 +7,11 @@ that the colour-blind can tell apart (Okabe & Ito 2008).
 
 import numpy as np
 
-__all__ = ["class_picture", "plot_classes"]
+__all__ = ["MOST_CLASSES", "class_picture", "plot_classes"]
 
 _HUES = ("#D55E00", "#0072B2", "#009E73", "#F0E442", "#CC79A7", "#56B4E9", "#E69F00")  # of the classes, in order
+MOST_CLASSES = len(_HUES)
+"""That a picture has colours for."""
 _NOT_COVERED = 0.35  # grey
 _SOFTENING, _STRETCH = 3.0, 30.0  # of asinh: noise that is linear, and what is white
 
@@ -73,9 +75,8 @@ def plot_classes(field, probability, catalogue, classes, figure=None):
         figure = Figure(figsize=(10.4, height + 0.9), layout="constrained")
     on_sky = field.wcs is not None
     left, right = figure.subplots(1, 2, subplot_kw={"projection": field.wcs} if on_sky else {})
-    level, noise = field.statistics
-    light = np.mean([(plane - low) / sigma for plane, low, sigma in zip(field.read(), level, noise, strict=True)],
-                    axis=0)  # fmt: skip
+    light = np.mean([plane / max(sigma, 1e-30) for plane, sigma in zip(field.light(), field.statistics[1],
+                                                                       strict=True)], axis=0)  # fmt: skip
     left.imshow(np.arcsinh(light / _SOFTENING), origin="lower", cmap="gray_r", interpolation="none",
                 vmin=np.arcsinh(-2 / _SOFTENING), vmax=np.arcsinh(_STRETCH / _SOFTENING))
     left.set_title(f"mean of {', '.join(field.names)} over noise", fontsize="medium")

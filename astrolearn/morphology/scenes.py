@@ -8,8 +8,9 @@ the brightest one and is of each class by its share of the light. Backgrounds ar
 keep their own PSFs, as in the mosaics of CANDELS.
 
 What is drawn from measurements: PSFs, zero points, level and correlation of the noise. What is a choice: number counts
-(a power law, 200 sources per square arcminute to magnitude 26.5), fractions of the classes (one for all magnitudes),
-positions (not clustered, except that neighbours fall together by chance) and everything in `galaxies`.
+(power laws, one for stars and one for galaxies; 200 sources per square arcminute to magnitude 26.5), fractions of the
+classes among all of them, positions (not clustered, except that neighbours fall together by chance) and everything in
+`galaxies`.
 """
 
 import math
@@ -26,13 +27,12 @@ from scipy import fft, ndimage
 from astrolearn.core.inputs import as_quantity
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
-from astrolearn.morphology.galaxies import CLASSES as SOURCE_CLASSES
-from astrolearn.morphology.galaxies import draw_source
+from astrolearn.morphology.galaxies import CLASSES, draw_source
 from astrolearn.morphology.hst import PointSpread, read_band
 
-__all__ = ["CLASSES", "GalaxySceneSimulator", "Scene"]
+__all__ = ["PIXEL_CLASSES", "GalaxySceneSimulator", "Scene"]
 
-CLASSES = (*SOURCE_CLASSES, "background")
+PIXEL_CLASSES = (*CLASSES, "background")
 """Classes of pixels, in the order of `Scene.labels`."""
 
 # Disks are the most, and stars the fewest but for bright magnitudes: a choice near what Kartaltepe et al. (2015, ApJS
@@ -57,7 +57,7 @@ class Scene:
         noise, Poisson noise of the sources included. ``meta`` has FILTER, MAGZERO (AB magnitude of 1 electron/s),
         NOISE (of the sky, electron/s) and EXPTIME (s).
     labels : `numpy.ndarray`, float32 (5, h, w)
-        Share of each of `CLASSES` in a pixel; their sum is 1. Outside the segments, all is background.
+        Share of each of `PIXEL_CLASSES` in a pixel; their sum is 1. Outside the segments, all is background.
     segmap : `~photutils.segmentation.SegmentationImage`
         Labels of the sources; it may be empty.
     sources : `~astrolearn.core.tables.SampleTable`
@@ -241,7 +241,7 @@ class GalaxySceneSimulator:
         exposures = [self._exposure(band, level) for band, level in zip(self.bands, noise, strict=True)]
         for index, (x_one, y_one, source) in enumerate(zip(x, y, sources, strict=True)):
             part = canvas.add(x_one, y_one, source.parts, self._zero_points)
-            light.add(index, SOURCE_CLASSES.index(source.kind), part, noise[0], exposures[0])
+            light.add(index, CLASSES.index(source.kind), part, noise[0], exposures[0])
         images = canvas.images(light.total)
         light.snr /= _large_area_factor(self.bands[0].correlation)
         segmap, labels, numbers, areas = light.label(self.isophote * noise[0], self.min_snr, self.min_pixels)
@@ -434,7 +434,7 @@ class _DetectedLight:
         labelled = (self.snr >= min_snr) & (areas >= min_pixels)
         numbers = np.where(labelled, np.cumsum(labelled), 0)
         segmap = np.append(numbers, 0)[owner].astype(np.int32)
-        shares = np.zeros((len(CLASSES), *self.total.shape), np.float32)
+        shares = np.zeros((len(PIXEL_CLASSES), *self.total.shape), np.float32)
         for index in np.flatnonzero(labelled):
             here, light = self._parts[index]
             shares[self._kinds[index]][here] += np.maximum(light, 0)
@@ -493,13 +493,13 @@ def _read_mapping(value, name):
 
 def _read_fractions(fractions):
     fractions = _read_mapping(fractions, "class_fractions")
-    unknown = set(fractions) - set(SOURCE_CLASSES)
+    unknown = set(fractions) - set(CLASSES)
     if unknown:
-        raise ValueError(f"class_fractions has {sorted(unknown)}: classes are {', '.join(SOURCE_CLASSES)}")
-    values = np.array([float(fractions.get(name, 0)) for name in SOURCE_CLASSES])
+        raise ValueError(f"class_fractions has {sorted(unknown)}: classes are {', '.join(CLASSES)}")
+    values = np.array([float(fractions.get(name, 0)) for name in CLASSES])
     if not np.isfinite(values).all() or values.min() < 0 or values.sum() <= 0:
         raise ValueError(f"class_fractions={fractions} must not be negative, and not all be zero")
-    return dict(zip(SOURCE_CLASSES, (values / values.sum()).tolist(), strict=True))
+    return dict(zip(CLASSES, (values / values.sum()).tolist(), strict=True))
 
 
 def _read_noise(noise, names):

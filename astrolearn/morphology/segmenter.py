@@ -6,11 +6,15 @@ segments (`segments`), and segments a catalogue. There are two networks, and the
 one answers for windows of 40 pixels and lets them vote; ours answers for whole images at once.
 """
 
+import warnings
 from functools import partial
 from numbers import Integral, Real
 
+import astropy.units as u
 import numpy as np
 import torch
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs.utils import proj_plane_pixel_scales
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from astrolearn.core.estimator import NetworkEstimator
@@ -20,6 +24,7 @@ from astrolearn.core.seeding import make_rng
 from astrolearn.morphology.bands import read_many
 from astrolearn.morphology.calibration import calibrated, fit_calibration
 from astrolearn.morphology.catalogues import make_catalogue, make_regions
+from astrolearn.morphology.galaxies import CLASSES
 from astrolearn.morphology.morpheus import WINDOW, Morpheus, read_variables, standardised
 from astrolearn.morphology.network import HALO, STEP, SegmentationUNet, channels
 from astrolearn.morphology.segments import find_segments
@@ -30,10 +35,10 @@ from astrolearn.sky.tiling import tiles
 __all__ = ["BANDS", "CLASSES", "MorphologySegmenter"]
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
-CLASSES = ("spheroid", "disk", "irregular", "point_source")
 _TILE = 768  # pixels along a side that are answered at once
 _SIDE = 128  # of a training window
 _CALIBRATION_EVERY = 8
+_SAME_SCALE = 0.05  # relative difference of pixel scales that makes none
 _ROUNDING = 1e-3  # of fractions that add up to 1
 
 
@@ -56,12 +61,12 @@ class MorphologySegmenter(NetworkEstimator):
     min_area : int, optional
         Smallest source, in pixels. Default: 5.
     stride : int, optional
-        For ``"morpheus"``: pixels from one window to the next. 1 (default) is published; 8 takes 56 times fewer
+        For ``"morpheus"``: pixels from one window to the next. 1 (default) is published; 8 takes up to 64 times fewer
         windows.
     aggregate : {"votes", "mean"}, optional
         For ``"morpheus"``: whether windows vote for classes (default), or their probabilities are averaged.
     width : int, optional
-        For ``"unet"``: features of the network at its finest level.
+        For ``"unet"``: features of the network at its finest level. Default: 32.
     device, batch_size, max_epochs, lr, random_state, verbose, n_jobs
         See `~astrolearn.core.estimator.NetworkEstimator`. Default of ``batch_size``, ``max_epochs`` and ``lr``: 16, 30
         and 2e-3.
@@ -70,6 +75,10 @@ class MorphologySegmenter(NetworkEstimator):
     ----------
     calibration_ : dict or None
         What turns the logits of ``"unet"`` into probabilities, see `astrolearn.morphology.calibration`.
+    pixel_scale_ : float or None
+        Of the training images, arcsec. Images of another scale are warned of.
+    unit_ : str or None
+        Of the training images; those for ``"morpheus"`` are converted to it.
     net_ : `skorch.NeuralNet`
         The network; ``net_.module_`` takes standardised windows (n, n_bands, h, w) if it is Morpheus.
 
@@ -95,7 +104,7 @@ class MorphologySegmenter(NetworkEstimator):
         "aggregate": [StrOptions({"votes", "mean"})],
         "width": [Interval(Integral, 2, None, closed="left")],
     }
-    _fitted_names = ("calibration_",)
+    _fitted_names = ("calibration_", "pixel_scale_", "unit_")
     _mixed_precision = True
 
     def __init__(
@@ -160,10 +169,16 @@ class MorphologySegmenter(NetworkEstimator):
         ValueError
             If it does not hold these weights.
         """
-        segmenter = cls(**{"architecture": "morpheus", "batch_size": 256} | parameters)
+        if "architecture" in parameters:
+            raise ValueError("the architecture of these weights is 'morpheus'")
+        segmenter = cls(**{"batch_size": 256} | parameters, architecture="morpheus")
         segmenter._validate_params()
+        segmenter._check_names()
+        if (len(segmenter.bands), len(segmenter.classes)) != (len(BANDS), len(CLASSES)):
+            raise ValueError(f"these weights are for the bands {', '.join(BANDS)} and the classes "
+                             f"{', '.join(CLASSES)}, or as many of other names")
         state = {name: values.numpy() for name, values in read_variables(path).items()}
-        segmenter._restore({"calibration_": None}, state)
+        segmenter._restore({"calibration_": None, "pixel_scale_": 0.06, "unit_": "electron / s"}, state)
         return segmenter
 
     def fit(self, images, labels):
@@ -189,18 +204,17 @@ class MorphologySegmenter(NetworkEstimator):
             If an image or a label cannot be used; the message names it.
         """
         self._validate_params()
+        self._check_names()
         rng = make_rng(self.random_state)
         fields, single = read_many(images, self.bands)
-        labels = [labels] if single else list(labels)
-        if len(labels) != len(fields):
-            raise ValueError(f"there are {len(fields)} fields of images, but {len(labels)} of labels")
-        labels = [self._read_labels(label, field, f"labels[{i}]")
-                  for i, (label, field) in enumerate(zip(labels, fields, strict=True))]  # fmt: skip
+        self.pixel_scale_, self.unit_ = _pixel_scale(fields[0]), None if fields[0].unit is None else str(fields[0].unit)
+        fields = [self._adapted(field) for field in fields]
+        labels = self._read_all_labels(labels, fields, single)
+        for field, label in zip(fields, labels, strict=True):
+            label[:, np.isnan(field.read()[0])] = 0
         numbers = np.arange(len(fields))
         held = [i for i in numbers if i % _CALIBRATION_EVERY == _CALIBRATION_EVERY - 1]
         planes = [(self._seen(fields[i]), labels[i]) for i in numbers if i not in held]
-        for _, label in planes:
-            label[:, ~(label.sum(axis=0) > 0)] = 0
         side, prepare = (WINDOW, _window) if self.architecture == "morpheus" else (_SIDE, _part)
         self._fit_net(Windows(planes, side, prepare, np.random.default_rng(rng.integers(2**63))), rng=rng)
         self.calibration_ = None
@@ -208,7 +222,6 @@ class MorphologySegmenter(NetworkEstimator):
             held = held or [0]
             logits = np.concatenate([self._logits(fields[i]).reshape(len(self.classes) + 1, -1) for i in held], axis=1)
             known = np.concatenate([labels[i].reshape(len(self.classes) + 1, -1) for i in held], axis=1)
-            known = np.where(np.isnan(logits).any(axis=0), 0, known)
             self.calibration_ = fit_calibration(logits, known, rng)
         return self
 
@@ -235,7 +248,7 @@ class MorphologySegmenter(NetworkEstimator):
         Parameters
         ----------
         images : as for `fit`
-        out : array-like of float32, (n_classes + 1, h, w), optional
+        out : `numpy.ndarray` of float, (n_classes + 1, h, w), optional
             Where to put it, such as a `numpy.memmap` for a mosaic; of one field.
 
         Returns
@@ -249,8 +262,10 @@ class MorphologySegmenter(NetworkEstimator):
             if not single:
                 raise ValueError("out is for the images of one field")
             wanted = (len(self.classes) + 1, *fields[0].shape)
-            if tuple(out.shape) != wanted:
-                raise ValueError(f"out has the shape {tuple(out.shape)}; expected {wanted}")
+            if not isinstance(out, np.ndarray) or out.dtype.kind != "f":
+                raise ValueError("out must be an array of floating-point numbers")
+            if out.shape != wanted:
+                raise ValueError(f"out has the shape {out.shape}; expected {wanted}")
         return _one_or_all([self._probabilities(field, out) for field in fields], single)
 
     def window_statistics(self, images):
@@ -309,12 +324,13 @@ class MorphologySegmenter(NetworkEstimator):
         -------
         catalogue : SampleTable, or list of these
             One row per segment: ``label`` (in the image of `segment`); ``x_centroid``, ``y_centroid`` (0-based pixel
-            centres) and, with a WCS, ``coord``; ``class``; ``p_<class>``, the mean probabilities over the segment,
-            weighted by the flux in the first band, which add up to 1; ``flux_<band>`` and ``flux_error_<band>``, sum
-            and noise over the segment, in the unit of the images; ``area`` (pixels); ``semimajor``, ``semiminor``
-            (pixels) and ``orientation`` (from the x axis to the y axis) of the light, as standard deviations;
-            ``p_source``, the mean probability that its pixels are not background. ``meta`` has the bands, the threshold
-            and the version.
+            centres) and, with a WCS, ``coord``; ``class``; ``p_<class>``, the mean probabilities over the segment
+            without that of background, weighted by the flux in the first band, which add up to 1; ``p_source``, the
+            mean probability that its pixels are not background; ``flux_<band>`` and ``flux_error_<band>``, the light
+            above the sky over the segment and its noise, correlations of pixels included, in the unit of the images;
+            ``area`` (pixels); ``semimajor``, ``semiminor`` (pixels) and ``orientation`` (from the x axis to the y axis)
+            of the light, as standard deviations. ``meta`` has the bands, the level of the sky, the threshold and the
+            version.
         """
         fields, single = self._read(images)
         return _one_or_all([self._analyze(field)[2] for field in fields], single)
@@ -366,11 +382,9 @@ class MorphologySegmenter(NetworkEstimator):
             not count.
         """
         fields, single = self._read(images)
-        labels = [labels] if single else list(labels)
         n = len(self.classes) + 1
         confusion = np.zeros((n, n))
-        for i, (field, label) in enumerate(zip(fields, labels, strict=True)):
-            label = self._read_labels(label, field, f"labels[{i}]")
+        for field, label in zip(fields, self._read_all_labels(labels, fields, single), strict=True):
             found = _most_probable(self._probabilities(field))
             counted = (found >= 0) & (label.sum(axis=0) > 0)
             np.add.at(confusion, (label.argmax(axis=0)[counted], found[counted]), 1)
@@ -380,7 +394,32 @@ class MorphologySegmenter(NetworkEstimator):
     def _read(self, images):
         self._validate_params()
         self._require_fitted()
-        return read_many(images, self.bands)
+        fields, single = read_many(images, self.bands)
+        for field in fields:
+            scale = _pixel_scale(field)
+            if scale is not None and self.pixel_scale_ is not None and abs(scale / self.pixel_scale_ - 1) > _SAME_SCALE:
+                warnings.warn(f"the pixels of the images are {scale:.3g} arcsec wide, those of the training were "
+                              f"{self.pixel_scale_:.3g} arcsec: galaxies look another size to the network",
+                              AstropyUserWarning, stacklevel=3)  # fmt: skip
+        return [self._adapted(field) for field in fields], single
+
+    def _adapted(self, field):
+        """The field in the unit of the training images: to Morpheus, other units in one band are other colours."""
+        return field if self.architecture == "unet" or self.unit_ is None else field.to(u.Unit(self.unit_))
+
+    def _check_names(self):
+        for kind, names, taken in (("bands", self.bands, ()), ("classes", self.classes, ("source", "background"))):
+            names = list(names)
+            if not names or len(set(names)) < len(names) or set(names) & set(taken):
+                extra = f", and none of {', '.join(taken)}" if taken else ""
+                raise ValueError(f"{kind}={names} must be one or more different names{extra}")
+
+    def _read_all_labels(self, labels, fields, single):
+        labels = [labels] if single else list(labels)
+        if len(labels) != len(fields):
+            raise ValueError(f"there are {len(fields)} fields of images, but {len(labels)} of labels")
+        return [self._read_labels(label, field, f"labels[{i}]")
+                for i, (label, field) in enumerate(zip(labels, fields, strict=True))]  # fmt: skip
 
     def _read_labels(self, labels, field, name):
         n = len(self.classes) + 1
@@ -411,7 +450,7 @@ class MorphologySegmenter(NetworkEstimator):
         """Planes of a whole image from which windows for training are cut."""
         if self.architecture == "morpheus":
             return field.read()
-        return channels(field.read(), field.noise(), field.statistics[0]).astype(np.float16)
+        return channels(field.light(), field.noise()).astype(np.float16)
 
     def _probabilities(self, field, out=None):
         """Probabilities of a whole image, the background last; NaN where not covered."""
@@ -433,8 +472,7 @@ class MorphologySegmenter(NetworkEstimator):
         if out is None:
             out = np.empty((len(self.classes) + 1, *field.shape), np.float32)
         parts = list(tiles(field.shape, size=_TILE, halo=HALO, step=STEP))
-        level = field.statistics[0]
-        inputs = (np.pad(channels(field.read(tile.outer), field.noise(tile.outer), level), [(0, 0), *tile.pad])[None]
+        inputs = (np.pad(channels(field.light(tile.outer), field.noise(tile.outer)), [(0, 0), *tile.pad])[None]
                   for tile in parts)  # fmt: skip
         for tile, logits in zip(parts, self._forward_batches(inputs, total=len(parts)), strict=True):
             logits = logits[0][:, *tile.crop]
@@ -451,6 +489,13 @@ class MorphologySegmenter(NetworkEstimator):
 
     def _segments(self, field, probability):
         return find_segments(field, probability[-1], self.threshold, self.min_area)
+
+
+def _pixel_scale(field):
+    """In arcsec, None without a WCS."""
+    if field.wcs is None:
+        return None
+    return float(np.mean(proj_plane_pixel_scales(field.wcs)) * u.Unit(field.wcs.wcs.cunit[0]).to(u.arcsec))
 
 
 def _part(planes, outside):

@@ -52,8 +52,8 @@ def find_segments(field, background, threshold, min_area):
         found = detect_sources(source, 1 - threshold, n_pixels=min_area)
     if found is None:
         return SegmentationImage(np.zeros(background.shape, np.int32))
-    light = np.where(covered, np.nan_to_num(field.read()[0]), 0)
-    errors = np.broadcast_to(np.nan_to_num(field.errors()[0], posinf=0.0), light.shape).astype(float)
+    light = np.where(covered, np.nan_to_num(field.first()), 0)
+    errors = np.broadcast_to(np.nan_to_num(field.errors()[0], posinf=0.0), light.shape)
     divided = _divide(gaussian_filter(light, _SMOOTHING, mode="nearest"), found, _contrasts(light, errors, found),
                       min_area)  # fmt: skip
     divided.relabel_consecutive()

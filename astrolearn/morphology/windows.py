@@ -8,6 +8,7 @@ about as much as a window of 1600.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from scipy.special import softmax
@@ -107,10 +108,10 @@ def classify_windows(field, run, n_classes, *, stride, batch_size, planes, out=N
     if out is None:
         out = np.zeros((len(planes) * n_classes, *shape), np.float32)
     n = np.zeros(shape, np.int32)
-    corners = [(y, x) for y in _starts(shape[0], stride) for x in _starts(shape[1], stride)]
-    outputs = run(_batches(field, corners, batch_size))
+    corners = [product(_starts(shape[0], stride), _starts(shape[1], stride)) for _ in range(2)]
+    outputs = run(_batches(field, corners[0], batch_size))
     inner = slice(MARGIN, WINDOW - MARGIN)
-    for batch, logits in zip(in_batches(corners, batch_size), outputs, strict=True):
+    for batch, logits in zip(in_batches(corners[1], batch_size), outputs, strict=True):
         probability = softmax(logits[:, :, inner, inner], axis=1)
         added = np.concatenate([_SUMS[plane](probability) for plane in planes], axis=1).astype(np.float32)
         for (y, x), values in zip(batch, added, strict=True):

@@ -4,6 +4,7 @@ What a `SkyMap` has as attributes, such an image carries in its ``meta``: ``ener
 ``background``, ``exposure`` and ``psf``.
 """
 
+import logging
 import re
 import warnings
 
@@ -21,7 +22,7 @@ _WCS_KEYWORD = re.compile(r"(?:WCSAXES|WCSNAME|WCSSHAPE|C(?:TYPE|RVAL|RPIX|DELT|
                           r"|LONPOLE|LATPOLE|RADE?SYS|RADECSYS|EQUINOX|AXCOLS\d+|INTERP\d+|[AB]P?_.*)$")
 
 
-def image_from_hdus(hdus, *, hdu=None, unit=None):
+def image_from_hdus(hdus, *, hdu=None, unit=None, name="the image"):
     """
     Read an image, or a cube with energy first, from an open FITS file.
 
@@ -33,6 +34,8 @@ def image_from_hdus(hdus, *, hdu=None, unit=None):
         The extension. Default: the first one with an image.
     unit : unit, optional
         Instead of BUNIT; counts if the file says nothing.
+    name : str, optional
+        What the image is called in a warning.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def image_from_hdus(hdus, *, hdu=None, unit=None):
     bad = ~np.isfinite(data)
     if unit is None:
         unit = column_unit(image.header.get("BUNIT"), u.ct, "the image")
-    wcs = _celestial_wcs(image.header, data.shape[-2:])
+    wcs = _celestial_wcs(image.header, data.shape[-2:], name)
     return CCDData(data, unit=unit, mask=bad if bad.any() else None, wcs=wcs, meta=meta)
 
 
@@ -121,9 +124,14 @@ def without_stray_sip(wcs, shape, name="the image"):
     return plain
 
 
-def _celestial_wcs(header, shape):
+def _celestial_wcs(header, shape, name):
     """Celestial WCS of a header, or None; without SIP coefficients that the CTYPE does not announce."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)  # dates and the like, which say nothing about positions
-        wcs = WCS(header)
-    return without_stray_sip(wcs.celestial, shape) if wcs.has_celestial else None
+        chatter, level = logging.getLogger("astropy"), logging.getLogger("astropy").level
+        chatter.setLevel(logging.WARNING)  # astropy explains stray SIP terms at length, but not how much they do
+        try:
+            wcs = WCS(header)
+        finally:
+            chatter.setLevel(level)
+    return without_stray_sip(wcs.celestial, shape, name) if wcs.has_celestial else None

@@ -9,12 +9,17 @@ from astrolearn import MorphologySegmenter
 from astrolearn.core.weights import find_pretrained
 from astrolearn.morphology.scenes import GalaxySceneSimulator
 
-__all__ = ["STRIDE", "Context"]
+__all__ = ["STRIDE", "Context", "fresh_scenes"]
 
 _SEED = 6100
 _SHAPE = (512, 512)
 STRIDE = 8
 """Of the published network's windows, where the benchmarks have many fields."""
+
+
+def fresh_scenes(n, seed):
+    """Simulated fields with twice the density of the sky, so that sources are many, and all noise levels."""
+    return GalaxySceneSimulator(shape=_SHAPE, density=400.0).sample(n, seed)
 
 
 @dataclass
@@ -31,7 +36,7 @@ class Context:
     data, cache : `pathlib.Path`
         Folders of the real data, and of the peers that were trained.
     n_scenes : int
-        Fresh fields, with the sky's own number of sources.
+        Fresh fields.
     """
 
     segmenter: MorphologySegmenter
@@ -50,8 +55,8 @@ class Context:
 
     @cached_property
     def scenes(self):
-        """Fresh fields: twice the density of the sky, so that more than enough sources are measured."""
-        return GalaxySceneSimulator(shape=_SHAPE, density=400.0).sample(self.n_scenes, _SEED)
+        """Fresh fields that nothing was chosen on."""
+        return fresh_scenes(self.n_scenes, _SEED)
 
     @cached_property
     def morpheus(self):

@@ -1,7 +1,7 @@
 """What people use today: detection above a threshold, measured shapes, and trees that learn from them.
 
 Sources are those of photutils (as SExtractor finds them: matched filter, threshold, multi-threshold deblending), in
-H alone. Of each the features that the literature on automatic morphology uses are measured (Conselice 2003, ApJS 147,
+H alone or in the sum of the bands in units of their noise, whichever does better. Of each the features that the literature on automatic morphology uses are measured (Conselice 2003, ApJS 147,
 1; Lotz et al. 2004, AJ 128, 163): concentration, asymmetry, Gini coefficient, M20, half-light radius, ellipticity,
 central brightness, colours and signal-to-noise ratio. Gradient-boosted trees learn the classes from fields of the
 network's own recipe, with their size and rate chosen by cross-validation.
@@ -25,9 +25,9 @@ __all__ = ["BoostedShapes", "detect", "positions"]
 _MATCH = 5.0  # pixels
 
 
-def detect(images, threshold, fwhm=3.0, contrast=0.005, n_pixels=5):
+def detect(images, threshold, fwhm=3.0, contrast=0.005, bands=1, n_pixels=5):
     """
-    Find sources in H as SExtractor does.
+    Find sources as SExtractor does.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ def detect(images, threshold, fwhm=3.0, contrast=0.005, n_pixels=5):
         Of the filter, in pixels.
     contrast : float, optional
         Share of its light that a part must have to be of its own.
+    bands : int, optional
+        How many bands, of which H is the first, are added up in units of their noise.
     n_pixels : int, optional
 
     Returns
@@ -46,12 +48,11 @@ def detect(images, threshold, fwhm=3.0, contrast=0.005, n_pixels=5):
     segments : SegmentationImage or None
     """
     field = read_bands(images, BANDS)
-    level, noise = (part[0] for part in field.statistics)
-    light = field.read()[0] - level
+    light = (field.light()[:bands] / field.noise()[:bands]).sum(axis=0) / np.sqrt(bands)
     smooth = convolve(light, make_2dgaussian_kernel(fwhm, size=2 * int(fwhm) + 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = detect_sources(smooth, threshold * noise, n_pixels=n_pixels)
+        found = detect_sources(smooth, threshold, n_pixels=n_pixels)
         if found is not None:
             found = deblend_sources(smooth, found, n_pixels=n_pixels, n_levels=32, contrast=contrast,
                                     progress_bar=False)
@@ -70,7 +71,7 @@ def positions(images, **settings):
 
 
 def _asymmetry(cut, mask):
-    """|I - I turned by 180 deg| / |I| around the brightest pixel's box centre (Conselice 2003, without the minimum)."""
+    """|I - I turned by 180 deg| / |I| about the middle of the segment's box (Conselice 2003, whose centre is the best)."""
     turned, both = cut[::-1, ::-1], mask & mask[::-1, ::-1]
     return np.abs(cut - turned)[both].sum() / max(np.abs(cut[both]).sum(), 1e-9)
 
@@ -81,13 +82,13 @@ def _m20(values, y, x):
     centre = (values * y).sum() / total, (values * x).sum() / total
     moment = values * ((y - centre[0]) ** 2 + (x - centre[1]) ** 2)
     order = np.argsort(-values)
-    bright = order[np.cumsum(values[order]) <= 0.2 * total]
+    bright = order[: np.searchsorted(np.cumsum(values[order]), 0.2 * total) + 1]
     return np.log10(max(moment[bright].sum(), 1e-9) / max(moment.sum(), 1e-9))
 
 
 def _features(field, segments):
     """Positions, and features (n, n_features) of the sources."""
-    light = field.read()
+    light = field.light()
     noise = np.array(field.statistics[1])
     catalogue = SourceCatalog(light[0], segments)
     fluxes = np.stack([SourceCatalog(plane, segments).segment_flux for plane in light], axis=1)
@@ -151,6 +152,8 @@ class BoostedShapes:
     def catalog(self, images):
         """x_centroid, y_centroid, class and probabilities of every detection."""
         field, segments = detect(images, **self.settings)
+        if segments is None:
+            return positions(images, **self.settings)
         x, y, features = _features(field, segments)
         probability = self.trees_.predict_proba(features)
         table = SampleTable({"x_centroid": x, "y_centroid": y, "class": self.trees_.classes_[probability.argmax(1)]})

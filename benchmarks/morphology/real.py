@@ -46,6 +46,8 @@ def real(context):
         for method, segmenter in ((OURS, context.segmenter), (MORPHEUS, _stride_one(context))):
             _, segments, catalogue = segmenter.analyze(images)
             found[method] = segments.data > 0
+            if not len(catalogue):
+                continue
             middle = np.hypot(catalogue["x_centroid"] - 41.5, catalogue["y_centroid"] - 41.5).argmin()
             row = catalogue[middle]
             classes.append([name, method, *(f"{row[f'p_{c}']:.2f}" for c in CLASSES)])
@@ -101,7 +103,7 @@ def strides(context):
         for name, parts in agreement.items():
             parts = np.array(parts)
             report.numbers[f"{kind}, {name}"] = parts
-            error = parts.std(axis=0, ddof=1) / np.sqrt(len(parts))
+            error = np.nanstd(parts, axis=0, ddof=1) / np.sqrt(len(parts)) if len(parts) > 2 else [np.nan] * 3
             cells = [with_error(np.nanmean(parts[:, i]), error[i]) for i in range(3)]
             rows.append([kind, name, *cells, f"{np.nanmin(parts[:, 0]):.3f}"])
     report.table(
@@ -114,7 +116,7 @@ def strides(context):
         "scatter, sees nothing beyond it, and lets up to 900 windows vote on a pixel; its upsampling depends on the "
         "size of what it is given, so that one pass over a whole image is another function again. Our network sees "
         "brightness in units of the noise, in one pass, 112 pixels far. It was trained on simulated galaxies, with the "
-        "classes that were drawn; Morpheus on votes on real ones. The last two rows of each kind say how often they "
+        "classes that were drawn; Morpheus on votes on real ones. The last row of each kind says how often they "
         f"agree. The benchmark on simulated fields takes a stride of {STRIDE}."
     )
     return report

@@ -96,18 +96,18 @@ def test_all_pages(tmp_path, monkeypatch, shared_data):
     segmenter.fit([scene.images for scene in SCENES], labels)
     context = Context(segmenter, {"name": "small", "sha256": "0" * 64}, shared_data, tmp_path, 2)
     context.scenes = SIMULATOR.sample(2, 5)
-    monkeypatch.setattr(simulated, "training_scenes", lambda n, seed: SCENES)
-    monkeypatch.setattr(simulated, "_N_TRAINING", 8)
+    monkeypatch.setattr(simulated, "training_scenes", lambda n, seed: SCENES[:8])
+    monkeypatch.setattr(simulated, "fresh_scenes", lambda n, seed: SCENES[8:])
     monkeypatch.setattr(scores, "_BOOTSTRAP", 5)
     monkeypatch.setattr(simulated, "_N_EMPTY", 1)
     monkeypatch.setattr(simulated, "_EMPTY_SHAPE", (64, 64))
-    monkeypatch.setattr(simulated, "_SETTINGS", {"threshold": (1.0,), "fwhm": (3.0,), "contrast": (0.005,)})
+    monkeypatch.setattr(simulated, "_SETTINGS", {"threshold": (1.0,), "fwhm": (3.0,), "contrast": (0.005,), "bands": (1, 4)})
     monkeypatch.setattr(real, "_stride_one", lambda context: MorphologySegmenter.from_morpheus(
         shared_data / "morphology" / "morpheus_weights.npz", stride=20))  # fmt: skip
     monkeypatch.setattr(real, "_N_STRIDES", 1)
     monkeypatch.setattr(real, "_STRIDES", (22,))
     monkeypatch.setattr(speed, "_SIDE", 96)
-    monkeypatch.setattr(speed, "_LARGE", 128)
+    monkeypatch.setattr(speed, "_LARGE", 192)
     monkeypatch.setattr(speed, "_WINDOWS_SIDE", 42)
     pages = {"morphology-simulated": simulated.simulated, "morphology-real": real.real,
              "morphology-windows": real.strides, "morphology-speed": speed.speed}  # fmt: skip

@@ -4,7 +4,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.nddata import CCDData, InverseVariance, NDData, StdDevUncertainty
+from astropy.nddata import CCDData, InverseVariance, NDData, NDDataRef, StdDevUncertainty
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.utils.masked import Masked
 from astropy.wcs import WCS, Sip
@@ -71,8 +71,8 @@ def test_files(tmp_path):
 @pytest.mark.parametrize(("images", "error", "message"), [
     ({"F160W": H}, ValueError, r"lacks the band\(s\) F606W"),
     ({"F160W": H, "F606W": V, "F814W": V}, ValueError, r"unknown band\(s\) \['F814W'\]"),
-    ([H], ValueError, "has 1 images, but there are 2 bands"),
-    (np.zeros((3, 50, 70)), ValueError, "has 3 images, but there are 2 bands"),
+    ([H], ValueError, r"has 1 image for the band\(s\) F160W, F606W"),
+    (np.zeros((3, 50, 70)), ValueError, r"has 3 images for the band\(s\)"),
     (H, ValueError, r"has the shape \(50, 70\); expected \(2, h, w\)"),
     (ccd(H), ValueError, "is one image, but the bands are F160W, F606W"),
     ([H, V[1:]], ValueError, r"differ in shape: F160W \(50, 70\), F606W \(49, 70\)"),
@@ -120,9 +120,27 @@ def test_level_and_noise_of_the_sky():
 
 def test_flat_and_empty_images():
     with pytest.raises(ValueError, match="the image in F606W has no noise"):
-        read_bands([H, np.zeros_like(V)], BANDS).statistics
+        read_bands([H, np.ones_like(V)], BANDS).noise()
     with pytest.raises(ValueError, match="the image in F160W has no pixels that are valid in all bands"):
-        read_bands([H * np.nan, V], BANDS).statistics
+        read_bands([H * np.nan, V], BANDS).noise()
+    flat = read_bands([ccd(np.ones_like(H), uncertainty=StdDevUncertainty(np.full(H.shape, 2.0))), V], BANDS)
+    np.testing.assert_array_equal(flat.noise()[0], 2)
+    np.testing.assert_array_equal(flat.light()[0], 0)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+def test_zeros_beyond_what_was_observed(share):
+    rng = np.random.default_rng(3)
+    image = rng.normal(0.3, 1, (200, 200)).astype(np.float32)
+    image[: int(200 * share)] = 0
+    with pytest.warns(AstropyUserWarning, match=rf"{share:.1%} of the pixels in F160W are exactly 0"):
+        field = read_bands([image, rng.normal(0, 1, image.shape)], BANDS)
+    assert field.statistics[1][0] == pytest.approx(1, abs=0.05)
+    assert field.statistics[0][0] == pytest.approx(0.3, abs=0.2)
+    np.testing.assert_array_equal(np.isnan(field.read()), [image == 0] * 2)
+    # counts may be 0
+    counts = rng.poisson(0.5, image.shape).astype(np.float32)
+    assert np.isfinite(read_bands([counts, counts], BANDS).read()).all()
 
 
 def test_noise_from_uncertainties():
@@ -139,6 +157,75 @@ def test_noise_from_uncertainties():
     np.testing.assert_array_equal(field.noise(part), field.noise()[:, *part])
     mixed = read_bands([images[0], ccd(data)], BANDS)
     np.testing.assert_allclose(mixed.noise()[1], mixed.statistics[1][1])
+
+
+@pytest.mark.parametrize("kind", [StdDevUncertainty, InverseVariance])
+def test_files_with_mask_and_uncertainty(tmp_path, kind):
+    mask, sigma = np.zeros(H.shape, bool), RNG.uniform(1, 2, H.shape)
+    mask[5:9, 7] = True
+    values = sigma if kind is StdDevUncertainty else sigma**-2
+    ccd(H, mask=mask, uncertainty=kind(values)).write(tmp_path / "h.fits")
+    field = read_bands([tmp_path / "h.fits", V], BANDS)
+    np.testing.assert_array_equal(np.isnan(field.read()[0]), mask)
+    np.testing.assert_allclose(field.errors()[0], sigma, rtol=1e-6)
+    assert field.unit == UNIT
+
+
+def test_the_unit_is_that_of_the_image(tmp_path):
+    weights = fits.ImageHDU(V, name="WHT")
+    weights.header["BUNIT"] = "s"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(H, name="SCI"), weights]).writeto(tmp_path / "h.fits")
+    field = read_bands([tmp_path / "h.fits", V], BANDS)
+    assert field.unit is None
+    np.testing.assert_array_equal(field.read()[0], H)
+
+
+def test_planes_of_one_object():
+    mask, sigma = np.zeros(H.shape, bool), RNG.uniform(1, 2, (2, *H.shape))
+    mask[5, :9] = True
+    images = NDData(np.stack([H, V]), mask=mask, uncertainty=StdDevUncertainty(sigma), unit=UNIT)
+    fields, single = read_many(images, BANDS)
+    assert single
+    np.testing.assert_array_equal(np.isnan(fields[0].read()), [mask, mask])
+    np.testing.assert_allclose(fields[0].errors(), sigma, rtol=1e-6)
+
+
+def test_weights_of_zero_are_not_observed():
+    weights = np.ones(H.shape)
+    weights[3, 4] = 0
+    field = read_bands([ccd(H, uncertainty=InverseVariance(weights)), V], BANDS)
+    assert np.argwhere(np.isnan(field.read()[0])).tolist() == [[3, 4]]
+
+
+def test_wcs_of_slices():
+    whole = NDDataRef(H, wcs=wcs())
+    with pytest.raises(ValueError, match=r"images\['F160W'\] has a WCS of the type SlicedLowLevelWCS"):
+        read_bands([whole[5:40, 5:60], V[5:40, 5:60]], BANDS)
+    part = ccd(H)[5:40, 5:60]
+    there = read_bands([part, V[5:40, 5:60]], BANDS).wcs.pixel_to_world(0, 0)
+    assert there.separation(wcs().pixel_to_world(5, 5)) < 1e-6 * u.arcsec
+
+
+def test_another_filter_than_said():
+    with pytest.raises(ValueError, match=r"images\['F160W'\] states to be F140W"):
+        read_bands({"F160W": ccd(H, meta={"FILTER": "F140W"}), "F606W": V}, BANDS)
+
+
+def test_another_unit_for_the_whole_field():
+    field = read_bands([H * u.uJy, V], BANDS)
+    np.testing.assert_allclose(field.to(u.mJy).read(), np.stack([H, V]) / 1e3, rtol=1e-6)
+    assert field.to(u.uJy) is field
+    with pytest.raises(u.UnitConversionError, match="'uJy', which does not convert to 'electron / s' of the training"):
+        field.to(UNIT)
+
+
+def test_leftovers_in_files_and_later_bands(tmp_path):
+    header = wcs().to_header()
+    header.update({"A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-3, "B_0_2": 0.0})
+    fits.PrimaryHDU(V, header).writeto(tmp_path / "v.fits")
+    with pytest.warns(AstropyUserWarning, match=r"images\['F606W'\] has SIP distortion") as caught:
+        read_bands([ccd(H), tmp_path / "v.fits"], BANDS)
+    assert len(caught) == 1
 
 
 def test_distortions_that_are_leftovers():
@@ -160,7 +247,7 @@ def test_one_field_or_several():
     fields, single = read_many(np.stack([[H, V], [V, H], [H, H]]), BANDS)
     assert (len(fields), single) == (3, False)
     assert read_many(fields[0], BANDS) == ([fields[0]], True)
-    with pytest.raises(ValueError, match=r"images\[1\] has 1 images"):
+    with pytest.raises(ValueError, match=r"images\[1\] has 1 image for"):
         read_many([[H, V], [H]], BANDS)
     with pytest.raises(ValueError, match="images is empty"):
         read_many(np.zeros((0, 2, 50, 70)), BANDS)

@@ -4,6 +4,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.table import QTable
 from astropy.wcs import WCS
 from morphology.blobs import BANDS, CLASSES, blobs
@@ -82,6 +83,25 @@ def test_named_images_in_any_order(tmp_path, files, weights):
     np.testing.assert_array_equal(a["flux_V"], b["flux_V"])
 
 
+def test_errors_and_mask(tmp_path, files, weights):
+    images, _ = blobs(100)
+    mask = np.zeros((96, 96), np.uint8)
+    mask[:, :40] = 1
+    fits.PrimaryHDU(mask).writeto(tmp_path / "mask.fits")
+    rms = [tmp_path / "a.fits", tmp_path / "b.fits"]
+    for path in rms:
+        fits.PrimaryHDU(np.full((96, 96), 2.0)).writeto(path)
+    options = ["--rms", *rms, "--mask", tmp_path / "mask.fits", "--segmap", tmp_path / "seg.fits"]
+    assert run(*files, "-o", tmp_path / "a.ecsv", "--weights", weights, "-q", *options) == 0
+    assert not fits.getdata(tmp_path / "seg.fits")[:, :40].any()
+    sigma = StdDevUncertainty(np.full((96, 96), 2.0))
+    options = {"unit": "electron/s", "mask": mask != 0, "uncertainty": sigma}
+    given = {band: CCDData(image, **options) for band, image in images.items()}
+    expected, found = MorphologySegmenter.load(weights).catalog(given), QTable.read(tmp_path / "a.ecsv")
+    np.testing.assert_allclose(found["flux_error_H"].value, expected["flux_error_H"].value)
+    np.testing.assert_allclose(found["p_long"], expected["p_long"])
+
+
 def test_threshold(tmp_path, files, weights):
     assert run(*files, "-o", tmp_path / "a.ecsv", "--weights", weights, "-q", "--threshold", "0.1") == 0
     assert QTable.read(tmp_path / "a.ecsv").meta["threshold"] == 0.1
@@ -89,11 +109,12 @@ def test_threshold(tmp_path, files, weights):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda f: [f[1], f[0]], "states to be V, but H is expected"),
-    (lambda f: [f[0]], "has 1 images, but there are 2 bands: H, V"),
+    (lambda f: [f[0]], "has 1 image for the band(s) H, V"),
     (lambda f: [f"H={f[0]}", f[1]], "either all images are named, as band=file, or none"),
     (lambda f: [f"H={f[0]}", f"H={f[1]}"], "a band is named twice: H, H"),
     (lambda f: [f"H={f[0]}", f"K={f[1]}"], "lacks the band(s) V"),
     (lambda f: [f[0], f[1].with_name("none.fits")], "none.fits: no such file"),
+    (lambda f: [*f, "--rms", f[0]], "--rms needs one file for each image"),
     (lambda f: [*f, "--stride", "4"], "--stride is for the windows of Morpheus"),
     (lambda f: [*f, "--segmap", f[0].with_name("s.png")], "s.png: the name of this file must end in .fits"),
     (lambda f: [*f, "--threshold", "2"], "threshold"),

@@ -114,6 +114,12 @@ def test_files_that_are_no_archives(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(OSError, match=r"text\.npz is not a readable \.npz file"):
         MorphologySegmenter.from_morpheus(tmp_path / "text.npz")
+    np.savez(tmp_path / "whole.npz", **_variables())
+    content = (tmp_path / "whole.npz").read_bytes()
+    for name, damaged in (("short", content[:-500]), ("flipped", content[:9000] + b"\0\1" + content[9002:])):
+        (tmp_path / f"{name}.npz").write_bytes(damaged)
+        with pytest.raises(OSError, match=rf"{name}\.npz is not a readable \.npz file"):
+            MorphologySegmenter.from_morpheus(tmp_path / f"{name}.npz")
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(OSError, match=r"one\.npy is not a readable"):
         MorphologySegmenter.from_morpheus(tmp_path / "one.npy")
@@ -136,3 +142,10 @@ def test_standardisation():
     np.testing.assert_allclose(standardised(np.full((1, 4, 40, 40), 7, np.float32)), 0)
     faint = (windows - 3) * 1e-5
     np.testing.assert_allclose(standardised(faint).std((1, 2, 3)), 2e-5 * 80, rtol=0.05)
+
+
+@pytest.mark.parametrize("parameters", [{"bands": ("a", "b")}, {"classes": ("a", "b")}, {"architecture": "unet"}])
+def test_parameters_that_do_not_fit_the_weights(tmp_path, parameters):
+    np.savez(tmp_path / "weights.npz", **_variables())
+    with pytest.raises(ValueError, match="these weights"):
+        MorphologySegmenter.from_morpheus(tmp_path / "weights.npz", **parameters)

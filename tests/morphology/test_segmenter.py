@@ -5,14 +5,18 @@ import numpy as np
 import pytest
 from astropy.nddata import CCDData, NDData
 from astropy.table import QTable
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from estimator_checks import Case, parametrize
 from morphology.blobs import BANDS, CLASSES, blobs
 from photutils.segmentation import SegmentationImage
+from scipy.ndimage import gaussian_filter
 from sklearn.base import clone
 
 from astrolearn import MorphologySegmenter
 from astrolearn.morphology import segmenter as module
+from astrolearn.morphology.bands import read_bands
+from astrolearn.morphology.catalogues import make_catalogue
 
 IMAGES, LABELS = (list(parts) for parts in zip(*(blobs(i) for i in range(10)), strict=True))
 FIELD, TRUTH = blobs(100)
@@ -39,7 +43,7 @@ def case(name, **options):
             "wrong_shape": (({"H": FIELD["H"], "V": FIELD["V"][1:]},), "differ in shape"),
             "missing_band": (({"H": FIELD["H"]},), r"lacks the band\(s\) V"),
             "empty": ((changed(lambda image: image[:0]),), "is empty"),
-            "nothing": (([],), "has 0 images"),
+            "nothing": (([],), "has 0 images for the band"),
         },
         bad_fit_inputs={
             "number": ((IMAGES[:2], LABELS[:1]), "2 fields of images, but 1 of labels"),
@@ -247,3 +251,91 @@ def clone_fitted(segmenter, **parameters):
     import copy
 
     return copy.deepcopy(segmenter).set_params(**parameters)
+
+
+def test_what_is_not_observed_is_not_learnt():
+    images, labels = blobs(50)
+    images["H"][10:40] = np.nan
+    segmenter = MorphologySegmenter(**SMALL, max_epochs=1, random_state=0).fit([images, IMAGES[0]], [labels, LABELS[0]])
+    changed_labels = labels.copy()
+    changed_labels[:, 10:40] = np.array([1, 0, 0])[:, None, None]
+    other = clone(segmenter).fit([images, IMAGES[0]], [changed_labels, LABELS[0]])
+    np.testing.assert_array_equal(segmenter.predict_proba(FIELD), other.predict_proba(FIELD))
+
+
+def test_a_constant_sky_changes_nothing(trained):
+    raised = {band: image + np.float32(64) for band, image in FIELD.items()}
+    a, b = trained.catalog(FIELD), trained.catalog(raised)
+    assert len(a) == len(b)
+    for name in ("flux_H", "flux_error_H", "p_round", "x_centroid"):
+        np.testing.assert_allclose(np.asarray(a[name]), np.asarray(b[name]), rtol=2e-3, atol=0.05)
+    assert "H 6" in b.meta["sky"]
+
+
+@pytest.mark.parametrize("smoothing", [0, 0.6])
+def test_errors_of_fluxes(trained, smoothing):
+    rng = np.random.default_rng(0)
+    sky = rng.normal(0, 1, (400, 400))
+    sky = gaussian_filter(sky, smoothing) if smoothing else sky
+    field = read_bands([sky, sky], BANDS)
+    for side in (4, 8, 16):
+        labels = np.zeros((400, 400), int)
+        for number, (y, x) in enumerate(np.ndindex(400 // (side + 24), 400 // (side + 24))):
+            labels[y * (side + 24) :, x * (side + 24) :][:side, :side] = number + 1
+        table = make_catalogue(field, np.full((3, 400, 400), 1 / 3), SegmentationImage(labels), CLASSES)
+        pulls = table["flux_H"] / table["flux_error_H"]
+        assert float(np.std(np.asarray(pulls))) == pytest.approx(1, abs=4 / np.sqrt(2 * len(pulls)))
+
+
+def test_other_pixel_scales_are_warned_of(trained, tmp_path):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], (-0.06 / 3600, 0.06 / 3600)
+    images = [{band: CCDData(image, unit="Jy", wcs=wcs) for band, image in one.items()} for one in IMAGES[:1]]
+    segmenter = MorphologySegmenter(**SMALL, max_epochs=1, random_state=0).fit(images, LABELS[:1])
+    assert segmenter.pixel_scale_ == pytest.approx(0.06)
+    segmenter.save(tmp_path / "a.safetensors")
+    assert MorphologySegmenter.load(tmp_path / "a.safetensors").pixel_scale_ == segmenter.pixel_scale_
+    segmenter.predict(images)
+    segmenter.predict(FIELD)
+    wcs.wcs.cdelt = (-0.08 / 3600, 0.08 / 3600)
+    finer = {band: CCDData(image, unit="Jy", wcs=wcs) for band, image in FIELD.items()}
+    with pytest.warns(AstropyUserWarning, match=r"0\.08 arcsec wide, those of the training were 0\.06 arcsec"):
+        segmenter.predict(finer)
+
+
+def test_units_of_morpheus():
+    images = [{band: image * u.mJy for band, image in one.items()} for one in IMAGES[:2]]
+    segmenter = case("morpheus").make().fit(images, LABELS[:2])
+    assert segmenter.unit_ == "mJy"
+    expected = segmenter.predict_proba({band: image * u.mJy for band, image in FIELD.items()})
+    converted = segmenter.predict_proba({band: (image * 1e3) * u.uJy for band, image in FIELD.items()})
+    np.testing.assert_allclose(converted, expected, atol=1e-3)
+    with pytest.raises(u.UnitConversionError, match="'adu', which does not convert to 'mJy' of the training images"):
+        segmenter.predict({band: image * u.adu for band, image in FIELD.items()})
+
+
+@pytest.mark.parametrize("parameters", [{"bands": ("H", "H")}, {"bands": ()}, {"classes": ("source", "disk")},
+                                        {"classes": ("background",)}])  # fmt: skip
+def test_names_that_are_refused(parameters):
+    with pytest.raises(ValueError, match="must be one or more different names"):
+        MorphologySegmenter(**SMALL | parameters, max_epochs=1).fit(IMAGES[:1], LABELS[:1])
+
+
+def test_two_processes_answer_like_one(trained, monkeypatch):
+    expected = trained.predict_proba(FIELD)
+    monkeypatch.setattr(module, "_TILE", 48)
+    both = clone_fitted(trained, n_jobs=2).predict_proba(FIELD)
+    np.testing.assert_allclose(both, expected, atol=1e-5)
+
+
+def test_outputs_and_scores_that_do_not_fit(trained):
+    with pytest.raises(ValueError, match="out must be an array of floating-point numbers"):
+        trained.predict_proba(FIELD, out=np.zeros((3, 96, 96), int))
+    with pytest.raises(ValueError, match="2 fields of images, but 1 of labels"):
+        trained.score(IMAGES[:2], LABELS[:1])
+
+
+def test_flat_images_have_no_sources():
+    flat = {band: np.ones((60, 60), np.float32) for band in BANDS}
+    morpheus = case("morpheus").fitted
+    assert set(morpheus.catalog(flat).colnames) == set(morpheus.catalog(FIELD).colnames)
