@@ -1,10 +1,11 @@
 """What people use today: detection above a threshold, measured shapes, and trees that learn from them.
 
-Sources are those of photutils (as SExtractor finds them: matched filter, threshold, multi-threshold deblending), in
-H alone or in the sum of the bands in units of their noise, whichever does better. Of each the features that the literature on automatic morphology uses are measured (Conselice 2003, ApJS 147,
-1; Lotz et al. 2004, AJ 128, 163): concentration, asymmetry, Gini coefficient, M20, half-light radius, ellipticity,
-central brightness, colours and signal-to-noise ratio. Gradient-boosted trees learn the classes from fields of the
-network's own recipe, with their size and rate chosen by cross-validation.
+Sources are those of photutils (as SExtractor finds them: matched filter, threshold, multi-threshold deblending), in H
+alone or in the sum of the bands in units of their noise, whichever does better. Of each the features that the
+literature on automatic morphology uses are measured (Conselice 2003, ApJS 147, 1; Lotz et al. 2004, AJ 128, 163):
+concentration, asymmetry, Gini coefficient, M20, half-light radius, ellipticity, central brightness, colours and
+signal-to-noise ratio. Gradient-boosted trees learn the classes from fields of the network's own recipe, with their size
+and rate chosen by cross-validation.
 """
 
 import warnings
@@ -71,7 +72,7 @@ def positions(images, **settings):
 
 
 def _asymmetry(cut, mask):
-    """|I - I turned by 180 deg| / |I| about the middle of the segment's box (Conselice 2003, whose centre is the best)."""
+    """|I - I turned by 180 deg| / |I| about the middle of the segment's box (after Conselice 2003)."""
     turned, both = cut[::-1, ::-1], mask & mask[::-1, ::-1]
     return np.abs(cut - turned)[both].sum() / max(np.abs(cut[both]).sum(), 1e-9)
 

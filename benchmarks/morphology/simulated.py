@@ -76,8 +76,8 @@ def simulated(context):
             "the same labels, and cannot be ranked by this table."
         )
     report.text(
-        "Training, choice of settings, calibration and this page share one simulator: galaxies that differ from it will "
-        "be recognised less well, by the network and by the trees."
+        "Training, choice of settings, calibration and this page share one simulator: galaxies that differ from it "
+        "will be recognised less well, by the network and by the trees."
     )
     report.figure("morphology-classes", _figure(found, report.numbers), _CAPTION)
     return report

@@ -101,7 +101,8 @@ def test_all_pages(tmp_path, monkeypatch, shared_data):
     monkeypatch.setattr(scores, "_BOOTSTRAP", 5)
     monkeypatch.setattr(simulated, "_N_EMPTY", 1)
     monkeypatch.setattr(simulated, "_EMPTY_SHAPE", (64, 64))
-    monkeypatch.setattr(simulated, "_SETTINGS", {"threshold": (1.0,), "fwhm": (3.0,), "contrast": (0.005,), "bands": (1, 4)})
+    settings = {"threshold": (1.0,), "fwhm": (3.0,), "contrast": (0.005,), "bands": (1, 4)}
+    monkeypatch.setattr(simulated, "_SETTINGS", settings)
     monkeypatch.setattr(real, "_stride_one", lambda context: MorphologySegmenter.from_morpheus(
         shared_data / "morphology" / "morpheus_weights.npz", stride=20))  # fmt: skip
     monkeypatch.setattr(real, "_N_STRIDES", 1)
