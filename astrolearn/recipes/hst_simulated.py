@@ -5,7 +5,7 @@ that little of the computation goes to empty sky; bright ones have those to 24 o
 whose shapes can be seen. Noise differs from field to field by a factor of 4, so that one network serves shallow and
 deep mosaics. Every eighth field calibrates the probabilities.
 
-Run ``python -m astrolearn.recipes.hst_simulated --out FOLDER``: an hour on one core.
+Run ``python -m astrolearn.recipes.hst_simulated --out FOLDER``: 40 minutes on one core.
 """
 
 import argparse

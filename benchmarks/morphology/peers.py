@@ -47,6 +47,8 @@ def detect(images, threshold, fwhm=3.0, contrast=0.005, bands=1, n_pixels=5):
     -------
     field : BandImages
     segments : SegmentationImage or None
+    smooth : array
+        The filtered image, in which sources have their positions.
     """
     field = read_bands(images, BANDS)
     light = (field.light()[:bands] / field.noise()[:bands]).sum(axis=0) / np.sqrt(bands)
@@ -57,15 +59,15 @@ def detect(images, threshold, fwhm=3.0, contrast=0.005, bands=1, n_pixels=5):
         if found is not None:
             found = deblend_sources(smooth, found, n_pixels=n_pixels, n_levels=32, contrast=contrast,
                                     progress_bar=False)
-    return field, found
+    return field, found, smooth
 
 
 def positions(images, **settings):
     """Detections, of no class, for scores of detection alone."""
-    field, segments = detect(images, **settings)
+    _, segments, smooth = detect(images, **settings)
     x, y = np.zeros((2, 0))
     if segments is not None:
-        found = SourceCatalog(field.read()[0], segments)
+        found = SourceCatalog(smooth, segments)
         x, y = (np.atleast_1d(values) for values in (found.x_centroid, found.y_centroid))
     columns = {"x_centroid": x, "y_centroid": y, "class": np.full(len(x), CLASSES[0])}
     return SampleTable(columns | {f"p_{name}": np.zeros(len(x)) for name in CLASSES})
@@ -87,7 +89,7 @@ def _m20(values, y, x):
     return np.log10(max(moment[bright].sum(), 1e-9) / max(moment.sum(), 1e-9))
 
 
-def _features(field, segments):
+def _features(field, segments, smooth):
     """Positions, and features (n, n_features) of the sources."""
     light = field.light()
     noise = np.array(field.statistics[1])
@@ -111,7 +113,8 @@ def _features(field, segments):
         rows.append([_asymmetry(cut, mask), _m20(values, y, x), peak, area[i]])
     concentration = 5 * np.log10(radii[:, 2] / radii[:, 0])
     features = np.column_stack([radii, concentration, gini, elongation, rows, colours, ratios])
-    return catalogue.x_centroid, catalogue.y_centroid, features
+    places = SourceCatalog(smooth, segments)
+    return np.atleast_1d(places.x_centroid), np.atleast_1d(places.y_centroid), features
 
 
 class BoostedShapes:
@@ -132,10 +135,10 @@ class BoostedShapes:
         """Learn from scenes: detections within 5 pixels of a labelled source have its class."""
         features, classes = [], []
         for scene in scenes:
-            field, segments = detect(scene.images, **self.settings)
+            field, segments, smooth = detect(scene.images, **self.settings)
             if segments is None:
                 continue
-            x, y, own = _features(field, segments)
+            x, y, own = _features(field, segments, smooth)
             labelled = scene.sources[scene.sources["label"] > 0]
             tree = cKDTree(np.column_stack([labelled["x_centroid"], labelled["y_centroid"]]))
             distance, nearest = tree.query(np.column_stack([x, y]), distance_upper_bound=_MATCH)
@@ -152,10 +155,10 @@ class BoostedShapes:
 
     def catalog(self, images):
         """x_centroid, y_centroid, class and probabilities of every detection."""
-        field, segments = detect(images, **self.settings)
+        field, segments, smooth = detect(images, **self.settings)
         if segments is None:
             return positions(images, **self.settings)
-        x, y, features = _features(field, segments)
+        x, y, features = _features(field, segments, smooth)
         probability = self.trees_.predict_proba(features)
         table = SampleTable({"x_centroid": x, "y_centroid": y, "class": self.trees_.classes_[probability.argmax(1)]})
         for name, p in zip(self.trees_.classes_, probability.T, strict=True):

@@ -132,11 +132,14 @@ def test_spheroids_are_redder_than_disks_and_those_than_irregulars(populations):
 
 
 def test_bulges_are_redder_than_arms(populations):
+    compared = 0
     for source in populations["disk"]:
         arms = [m for profile, m in source.parts if isinstance(profile, Spiral)]
         bulges = [m for profile, m in source.parts if isinstance(profile, Sersic) and profile.r_e < 0.31 * source.r_e]
         if arms and bulges and source.bulge_to_total > 0.01:
+            compared += 1
             assert bulges[0][2] - bulges[0][0] > arms[0][2] - arms[0][0]
+    assert compared > 20
 
 
 def test_shapes(populations):
