@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import astropy.units as u
 import numpy as np
-from astropy.nddata import InverseVariance, NDData, StdDevUncertainty, VarianceUncertainty
+from astropy.nddata import NDData, StdDevUncertainty
 from astropy.utils.masked import Masked
 from astropy.wcs import WCS
 
@@ -24,7 +24,6 @@ __all__ = ["BandImages", "read_bands", "read_image", "read_many"]
 _KEYWORDS = ("FILTER", "FILTER1", "FILTER2", "FILTNAM1", "BAND", "FILTNAM")  # of headers that name a band
 _HST = re.compile(r"f\d{3,4}(w|m|n|lp|x)$")  # names of filters, of which two are never the same
 _SHIFT = 0.1  # pixels by which bands may differ in what part of the sky they show
-_UNCERTAINTIES = {"STD": StdDevUncertainty, "VAR": VarianceUncertainty, "IVAR": InverseVariance}
 
 
 def read_many(images, bands):
@@ -136,18 +135,7 @@ def read_image(path, name="the image"):
     with open_fits(path) as hdus:
         chosen = next((hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] >= 2), hdus[0])
         stated = str(chosen.header.get("BUNIT", hdus[0].header.get("BUNIT", ""))).strip()
-        image = image_from_hdus(hdus, unit=None if stated else u.dimensionless_unscaled, name=name)
-        if "MASK" in hdus and hdus["MASK"].shape == image.shape:
-            masked = hdus["MASK"].data != 0
-            image.mask = masked if image.mask is None else image.mask | masked
-        if "UNCERT" in hdus and hdus["UNCERT"].shape == image.shape:
-            kind = str(hdus["UNCERT"].header.get("UTYPE", "StdDevUncertainty")).upper()
-            known = next((cls for cls in _UNCERTAINTIES.values() if cls.__name__.upper() == kind), None)
-            known = _UNCERTAINTIES.get(kind, known)
-            if known is None:
-                raise ValueError(f"the extension UNCERT is of the unknown kind {kind}")
-            image.uncertainty = known(hdus["UNCERT"].data)
-    return image
+        return image_from_hdus(hdus, unit=None if stated else u.dimensionless_unscaled, name=name)
 
 
 class _Part:

@@ -10,7 +10,7 @@ import warnings
 
 import astropy.units as u
 import numpy as np
-from astropy.nddata import CCDData
+from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, FITSFixedWarning
 
@@ -41,8 +41,9 @@ def image_from_hdus(hdus, *, hdu=None, unit=None, name="the image"):
     -------
     `~astropy.nddata.CCDData`
         2-D, or 3-D with energy first; axes of length 1 are dropped. ``wcs`` is the celestial WCS, or None; ``mask`` is
-        True where the data are not finite; ``meta["energy_edges"]`` holds the edges of the energy bins (or
-        ``meta["energies"]`` the energies) of a cube.
+        True where the data are not finite, or an extension MASK is not 0; ``uncertainty`` is that of an extension
+        UNCERT, with its kind in UTYPE, as `~astropy.nddata.CCDData` writes them; ``meta["energy_edges"]`` holds the
+        edges of the energy bins (or ``meta["energies"]`` the energies) of a cube.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def image_from_hdus(hdus, *, hdu=None, unit=None, name="the image"):
     `~astropy.utils.exceptions.AstropyUserWarning`
         If there are SIP distortion coefficients but the CTYPE has no ``-SIP``: they are leftovers (of an image that
         was since resampled, say) and are ignored, as the SIP convention demands (Shupe et al. 2005); astropy's WCS
-        would apply them.
+        would apply them. The warning says by how much.
     """
     if hdu is None:
         image = next((candidate for candidate in hdus if candidate.is_image and candidate.header["NAXIS"] >= 2), None)
@@ -83,7 +84,24 @@ def image_from_hdus(hdus, *, hdu=None, unit=None, name="the image"):
     if unit is None:
         unit = column_unit(image.header.get("BUNIT"), u.ct, "the image")
     wcs = _celestial_wcs(image.header, data.shape[-2:], name)
-    return CCDData(data, unit=unit, mask=bad if bad.any() else None, wcs=wcs, meta=meta)
+    mask, uncertainty = _planes_beside(hdus, data.shape)
+    bad = bad if mask is None else bad | mask
+    return CCDData(data, unit=unit, uncertainty=uncertainty, mask=bad if bad.any() else None, wcs=wcs, meta=meta)
+
+
+def _planes_beside(hdus, shape):
+    """Mask and uncertainty in the extensions that CCDData writes, or None, where they have the shape of the image."""
+    mask = uncertainty = None
+    if "MASK" in hdus and hdus["MASK"].is_image and hdus["MASK"].shape == shape:
+        mask = hdus["MASK"].data != 0
+    if "UNCERT" in hdus and hdus["UNCERT"].is_image and hdus["UNCERT"].shape == shape:
+        kind = str(hdus["UNCERT"].header.get("UTYPE", StdDevUncertainty.__name__))
+        known = {cls.__name__.lower(): cls for cls in (StdDevUncertainty, VarianceUncertainty, InverseVariance)}
+        if kind.lower() not in known:
+            raise ValueError(f"the extension UNCERT is of the unknown kind {kind}; known are {', '.join(known)}")
+        values = hdus["UNCERT"].data
+        uncertainty = known[kind.lower()](values.astype(values.dtype.newbyteorder("=")))
+    return mask, uncertainty
 
 
 def without_stray_sip(wcs, shape, name="the image"):
