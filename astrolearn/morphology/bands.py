@@ -13,11 +13,11 @@ import astropy.units as u
 import numpy as np
 from astropy.nddata import NDData, StdDevUncertainty
 from astropy.utils.masked import Masked
-from astropy.wcs import WCS
 
 from astrolearn.morphology.field import BandImages
 from astrolearn.sky.fits_tools import open_fits
 from astrolearn.sky.image_io import image_from_hdus, without_stray_sip
+from astrolearn.sky.nddata import fits_wcs, standard_deviations
 
 __all__ = ["BandImages", "read_bands", "read_image", "read_many"]
 
@@ -147,7 +147,7 @@ class _Part:
         self.unit = getattr(image, "unit", None)
         if isinstance(image, NDData):
             self.mask, self.unit = image.mask, image.unit
-            self.wcs, self.sigma = _wcs(image, name), _sigma(image, name)
+            self.wcs, self.sigma = fits_wcs(image, name), standard_deviations(image, name)
             image = image.data
         elif isinstance(image, Masked):
             self.mask, image = image.mask, image.unmasked
@@ -172,31 +172,6 @@ class _Part:
             raise u.UnitConversionError(
                 f"{self.name} has the unit '{self.unit}', which does not convert to '{unit}' of the other bands"
             ) from error
-
-
-def _wcs(image, name):
-    """The FITS WCS of an image: that of a slice of an NDData is wrapped, and its positions would be lost."""
-    wcs = image.wcs
-    if wcs is None or isinstance(wcs, WCS):
-        return wcs
-    plain = getattr(wcs, "low_level_wcs", wcs)
-    if not isinstance(plain, WCS):
-        raise ValueError(f"{name} has a WCS of the type {type(plain).__name__}, such as slices of NDData have, and not "
-                         "of a FITS image: slice a CCDData instead, or use astropy.nddata.Cutout2D")
-    return plain
-
-
-def _sigma(image, name):
-    if image.uncertainty is None:
-        return None
-    try:
-        with np.errstate(divide="ignore", invalid="ignore"):  # weights of 0 are errors without end
-            sigma = image.uncertainty.represent_as(StdDevUncertainty)
-    except (AttributeError, TypeError, ValueError, u.UnitsError) as error:
-        raise ValueError(f"the uncertainty of {name} is not a standard deviation, variance or inverse "
-                         f"variance ({error})") from error
-    values = sigma.array if sigma.unit is None or image.unit is None else sigma.quantity.to_value(image.unit)
-    return np.broadcast_to(np.asarray(values), image.data.shape)
 
 
 def _is_field(images):
@@ -252,9 +227,9 @@ def _by_band(images, bands, name):
 
 def _planes(images, name):
     """The bands of an NDData (n_bands, h, w)."""
-    shape, wcs = images.data.shape, _wcs(images, name)
+    shape, wcs = images.data.shape, fits_wcs(images, name)
     mask = None if images.mask is None else np.broadcast_to(images.mask, shape)
-    sigma, wcs = _sigma(images, name), None if wcs is None else wcs.celestial
+    sigma, wcs = standard_deviations(images, name), None if wcs is None else wcs.celestial
     return [
         NDData(data, unit=images.unit, wcs=wcs, mask=None if mask is None else mask[i],
                uncertainty=None if sigma is None else StdDevUncertainty(sigma[i]))
