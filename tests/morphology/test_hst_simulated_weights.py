@@ -26,8 +26,10 @@ def test_fresh_fields(segmenter):
         sources, detections = sources + len(truth), detections + len(catalogue)
         flux = matches.catalogue["flux_F160W"][matches.catalogue_index].value
         magnitude = 25.946 - 2.5 * np.log10(flux) - truth["mag_F160W"][matches.reference_index].value
-        # light beyond the isophote is missing, and blends have that of others
-        assert abs(np.median(magnitude)) < 0.25
+        # light beyond the isophote is missing, of faint sources more; blends have that of others
+        bright = truth["mag_F160W"][matches.reference_index].value < 22.5
+        assert 0 < np.median(magnitude) < 0.5
+        assert abs(np.median(magnitude[bright])) < 0.2
     assert right / pairs > 0.75
     assert pairs / sources > 0.85
     assert pairs / detections > 0.8
