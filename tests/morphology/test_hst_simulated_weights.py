@@ -29,8 +29,8 @@ def test_fresh_fields(segmenter):
         magnitudes += list(true["mag_F160W"].value)
         missing += list(25.946 - 2.5 * np.log10(found["flux_F160W"].value) - true["mag_F160W"].value)
     assert right / pairs > 0.75
-    assert pairs / sources > 0.8  # the brighter half of sources, much denser than on the sky: blends
-    assert pairs / detections > 0.8
+    assert pairs / sources > 0.75  # much denser than on the sky: blends
+    assert pairs / detections > 0.75
     # light beyond the isophote is missing, of faint sources more
     missing, bright = np.array(missing), np.array(magnitudes) < 22.5
     assert 0 < np.median(missing[bright]) < 0.3
