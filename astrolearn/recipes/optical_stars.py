@@ -3,8 +3,8 @@
 One finder is to serve any optical image, so every training image is another camera on another sky: stars 1.4 to 6.5
 pixels wide, Moffat or Gaussian, round or not; empty fields and crowds, clusters, galaxies, tilted and nebulous skies,
 correlated noise; in two of three images cosmic rays, hot and dead pixels, bad columns, saturation with and without
-bleeding, or satellite trails. Some images have masks, some come with their noise, and half of those that saturate do not
-say at what level.
+bleeding, or satellite trails. Some images have masks, some come with their noise, and half of those that saturate do
+not say at what level.
 
 Run ``python -m astrolearn.recipes.optical_stars --out FOLDER``: forty minutes on one core.
 """
@@ -21,6 +21,7 @@ from skorch.callbacks import Callback
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import atomic_write
 from astrolearn.core.weights import ship_measured
+from astrolearn.sky import match
 from astrolearn.sources.finder import PointSourceFinder
 from astrolearn.sources.optical import Artefacts, MoffatPSF, StarFieldSimulator
 
@@ -181,10 +182,15 @@ def train(out, *, n_images=N_IMAGES, n_held=N_HELD, max_epochs=MAX_EPOCHS, side=
 
 def _best_threshold(finder, images):
     """Of the highest F1, each image counting alike."""
-    scores = []
+    finder.set_params(threshold=float(_THRESHOLDS[0]))
+    radius, scores = finder.setting("match_radius"), []
     for image in images:
-        if np.any(image.meta["sources"]["significance"] >= finder.setting("min_significance")):
-            scores.append([finder.set_params(threshold=float(t)).score(image) for t in _THRESHOLDS])
+        truth = image.meta["sources"]
+        asked = (truth["kind"] == "star") & (truth["significance"] >= finder.setting("min_significance"))
+        if asked.any():
+            found = finder.predict(image)["probability", "x_centroid", "y_centroid"]
+            chosen = [found[found["probability"] >= threshold] for threshold in _THRESHOLDS]
+            scores.append([match(c, truth[asked], radius, ignore=truth[~asked], n_shifts=2).f1 for c in chosen])
     return round(float(_THRESHOLDS[np.argmax(np.mean(scores, axis=0))]), 2)
 
 

@@ -2,8 +2,8 @@
 
 Counts maps of gamma rays and optical images have little in common but the question. What is particular to each is in a
 module of its own (`counts_maps`, `optical.star_images`): how an image is prepared, which network sees it, and how peaks
-become rows of a catalogue. Here is what both share: the interface, the training, and that every eighth image is kept out
-of it to calibrate probabilities and position errors on what the network has not seen.
+become rows of a catalogue. Here is what both share: the interface, the training, and that every eighth image is kept
+out of it to calibrate probabilities and position errors on what the network has not seen.
 """
 
 from functools import partial
@@ -77,7 +77,7 @@ class PointSourceFinder(NetworkEstimator):
         pixels`` than the PSF, ``image``): ``slope`` and ``intercept`` that turn the network's logit of a match into
         that of ``probability``, the same with ``second_`` for detections within the match radius of a stronger one
         (there from the logit of a source), and ``error_scale`` of the position errors. For optical images the
-        ``weights`` and ``intercept`` of a logistic regression on the network's two logits, and the ``error_scale`` of
+        ``weights`` and ``intercept`` of a logistic regression on the network's two logits and log error, and the ``error_scale`` of
         both ways to find positions, ``offset_error_scale`` and ``windowed_error_scale``.
     net_ : `skorch.NeuralNet`
         The network.

@@ -24,6 +24,7 @@ def bounded(log_error, library):
 
 
 def double_convolution(n_in, n_out):
+    """Two convolutions of 3 x 3 pixels with batch normalisation."""
     layers = []
     for n_before in (n_in, n_out):
         layers += [nn.Conv2d(n_before, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
@@ -46,10 +47,12 @@ class PyramidUNet(nn.Module):
         super().__init__()
         widths = [width * 2**level for level in range(len(channels))]
         self.down = nn.ModuleList(
-            double_convolution(n + (widths[level - 1] if level else 0), widths[level]) for level, n in enumerate(channels)
+            double_convolution(n + (widths[level - 1] if level else 0), widths[level])
+            for level, n in enumerate(channels)
         )
         self.up = nn.ModuleList(
-            double_convolution(widths[level] + widths[level + 1], widths[level]) for level in reversed(range(len(channels) - 1))
+            double_convolution(widths[level] + widths[level + 1], widths[level])
+            for level in reversed(range(len(channels) - 1))
         )
         self.head = nn.Conv2d(widths[0], len(OUTPUTS), 1)
         with torch.no_grad():
@@ -89,11 +92,13 @@ class HeatmapLoss(nn.Module):
     ----------
     margin : int, optional
         Pixels at the border of a patch that do not count: they see too little of their surroundings.
+    offset_weight : float, optional
+        Of the offsets against the probabilities.
     """
 
-    def __init__(self, margin=8):
+    def __init__(self, margin=8, offset_weight=1.0):
         super().__init__()
-        self.margin = margin
+        self.margin, self.offset_weight = margin, offset_weight
 
     def forward(self, output, target):
         """
@@ -115,4 +120,4 @@ class HeatmapLoss(nn.Module):
         log_error = bounded(output[:, 4], torch)
         squared = (output[:, 2:4] - target[:, 2:4]).square().sum(1)
         offset = (0.5 * squared * torch.exp(-2 * log_error) + 2 * log_error) * target[:, 4]
-        return (entropy + offset.sum()) / weight.sum().clamp(min=1)
+        return (entropy + self.offset_weight * offset.sum()) / weight.sum().clamp(min=1)

@@ -2,8 +2,8 @@
 
 Stars have power-law fluxes, are spread evenly or in clusters, and go through one PSF; galaxies have Sersic profiles and
 go through the same. The sky may be bright on one side or nebulous. Photons are counted, the detector adds its artefacts
-and its noise, and the gain makes numbers of it: how bright stars and artefacts are is said in standard deviations of the
-sky, because that is what decides whether they can be found.
+and its noise, and the gain makes numbers of it. How bright stars and artefacts are is said in standard deviations of
+the sky, because that is what decides whether they can be found.
 """
 
 from dataclasses import dataclass, field

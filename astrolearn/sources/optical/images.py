@@ -1,8 +1,8 @@
 """One view of every optical image: light above the background, in units of the noise, strip units once, at the edge.
 
 Gain, unit, pedestal and byte order of an image say nothing about where its stars are. All of them drop out when the
-background is taken off and the rest is divided by the noise, which both come from the image itself: clipped in boxes and
-interpolated between them, as SExtractor does (Bertin & Arnouts 1996, A&AS 117, 393).
+background is taken off and the rest is divided by the noise, which both come from the image itself: clipped in boxes
+and interpolated between them, as SExtractor does (Bertin & Arnouts 1996, A&AS 117, 393).
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
 """The network for stars: a U-Net at half resolution whose output is at the resolution of the image.
 
-After AutoSourceID-Light (Stoppa et al. 2022, A&A 662, A109): a U-Net says where in an image stars are. Four pixels enter
-together as channels and leave together, so that the costly convolutions run on a quarter of the positions: an image of
-4096 x 4096 pixels takes seconds. The outputs are those of the finder of gamma-ray sources: a heat map that peaks at the
-star, the probability that a star lies within the radius at which catalogues are matched, offset and its error.
+After AutoSourceID-Light (Stoppa et al. 2022, A&A 662, A109): a U-Net says where in an image stars are. Four pixels
+enter together as channels and leave together, so that the costly convolutions run on a quarter of the positions: an
+image of 4096 x 4096 pixels takes seconds. The outputs are those of the finder of gamma-ray sources: a heat map that
+peaks at the star, the probability that a star lies within the radius at which catalogues are matched, the offset and
+its error.
 """
 
 import torch

@@ -29,10 +29,11 @@ class StarPatches:
     def __init__(self, image, x, y, asked, match_radius):
         # half the memory of single precision, and digits enough
         self.channels = image.channels().astype(np.float16)
-        row, column = (np.clip(np.rint(c).astype(int), 0, n - 1) for c, n in zip((y, x), image.valid.shape, strict=True))
-        self.x, self.y, self.asked = x, y, asked & image.valid[row, column]
+        shape = image.valid.shape
+        at = tuple(np.clip(np.rint(c).astype(int), 0, side - 1) for c, side in zip((y, x), shape, strict=True))
+        self.x, self.y, self.asked = x, y, asked & image.valid[at]  # what is under a mask cannot be asked for
         self.match_radius = match_radius
-        corners = np.stack(np.mgrid[tuple(slice(0, n, SIDE) for n in image.valid.shape)], -1).reshape(-1, 2)
+        corners = np.stack(np.mgrid[tuple(slice(0, n, SIDE) for n in shape)], -1).reshape(-1, 2)
         self.corners = [c for c in corners if image.valid[c[0] : c[0] + SIDE, c[1] : c[1] + SIDE].any()]
 
     def __len__(self):

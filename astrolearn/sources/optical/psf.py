@@ -16,7 +16,7 @@ __all__ = ["SIGMA_OF_FWHM", "EmpiricalPSF", "MoffatPSF", "add_stars"]
 SIGMA_OF_FWHM = 1 / np.sqrt(8 * np.log(2))
 """Standard deviation of a Gaussian of full width at half maximum 1."""
 
-_SHARP = 3.5  # pixels: a FWHM below which the integral over a pixel takes nine points, not four
+_NODES = ((2.0, 5), (3.5, 3), (np.inf, 2))  # up to this FWHM, so many points along a pixel: integrals right to 1e-4
 _RADII = (6, 12, 24, 48, 96, 192)  # pixels to each side of a star within which it is drawn
 _CHUNK = 1_000_000  # pixels of stars drawn at a time
 
@@ -63,7 +63,8 @@ class MoffatPSF:
         array
             Of their shape.
         """
-        nodes, weights = np.polynomial.legendre.leggauss(3 if self.fwhm < _SHARP else 2)
+        narrow = self.fwhm * np.sqrt(1 - self.ellipticity)
+        nodes, weights = np.polynomial.legendre.leggauss(next(n for sharpest, n in _NODES if narrow <= sharpest))
         share = 0.0
         for x, weight_x in zip(nodes / 2, weights / 2, strict=True):
             for y, weight_y in zip(nodes / 2, weights / 2, strict=True):

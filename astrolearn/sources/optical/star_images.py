@@ -1,7 +1,7 @@
 """How the finder treats optical images: from pixels to a catalogue of stars with calibrated probabilities.
 
-The flow is one way: an image is brought to light over noise (`images`), the network turns tiles of it into maps of heat,
-probability and offsets (`network`), peaks of the heat become candidates, and these become fluxes and centroids
+The flow is one way: an image is brought to light over noise (`images`), the network turns tiles of it into maps of
+heat, probability and offsets (`network`), peaks of the heat become candidates, and these become fluxes and centroids
 (`measure`). What is a star is the network's to say: saturated stars, whose position and flux cannot be had, galaxies
 that are resolved, cosmic rays, trails and hot pixels are not listed.
 """
@@ -35,7 +35,7 @@ _TILE = 512  # pixels
 _FLOOR = 0.02  # peaks of heat below this are noise
 _MERGE = 1.0  # pixels within which two detections are one
 _LEARNT = 0.7  # stars from this share of min_significance on are shown to the network: it says itself how sure it is
-_UNCALIBRATED = {"weights": [1.0, 0.0], "intercept": 0.0, "offset_error_scale": 1.0, "windowed_error_scale": 1.0}
+_UNCALIBRATED = {"weights": [1.0, 0.0, 0.0], "intercept": 0.0, "offset_error_scale": 1.0, "windowed_error_scale": 1.0}
 
 
 class StarImages:
@@ -134,9 +134,11 @@ class StarImages:
         inside = (x > -0.5) & (y > -0.5) & (x < heat.shape[1] - 0.5) & (y < heat.shape[0] - 0.5)
         kept = np.flatnonzero(inside)[_merge(x[inside], y[inside], values["source"][inside])]
         calibration = self.finder.calibration_
-        evidence = np.stack([values["source"], values["match"]], 1)[kept]
+        # how sharp a peak of heat can be depends on how well the star can be placed
+        log_error = bounded(values["log_error"], np)
+        evidence = np.stack([values["source"], values["match"], log_error], 1)[kept]
         table = Table({"x_centroid": x[kept], "y_centroid": y[kept], "evidence": evidence})
-        table["error"] = np.exp(bounded(values["log_error"][kept], np)) * calibration["offset_error_scale"]
+        table["error"] = np.exp(log_error[kept]) * calibration["offset_error_scale"]
         table["probability"] = expit(evidence @ calibration["weights"] + calibration["intercept"])
         return table[np.argsort(-table["probability"], kind="stable")]
 
