@@ -30,7 +30,7 @@ __all__ = ["ship", "simulate_images", "train"]
 SEED = 21
 SIDE = 512
 """Pixels along the training images."""
-N_IMAGES, N_HELD, MAX_EPOCHS = 1200, 120, 7
+N_IMAGES, N_HELD, MAX_EPOCHS = 1000, 120, 6
 _THRESHOLDS = np.arange(0.2, 0.9, 0.02)
 
 

@@ -92,13 +92,11 @@ class HeatmapLoss(nn.Module):
     ----------
     margin : int, optional
         Pixels at the border of a patch that do not count: they see too little of their surroundings.
-    offset_weight : float, optional
-        Of the offsets against the probabilities.
     """
 
-    def __init__(self, margin=8, offset_weight=1.0):
+    def __init__(self, margin=8):
         super().__init__()
-        self.margin, self.offset_weight = margin, offset_weight
+        self.margin = margin
 
     def forward(self, output, target):
         """
@@ -120,4 +118,4 @@ class HeatmapLoss(nn.Module):
         log_error = bounded(output[:, 4], torch)
         squared = (output[:, 2:4] - target[:, 2:4]).square().sum(1)
         offset = (0.5 * squared * torch.exp(-2 * log_error) + 2 * log_error) * target[:, 4]
-        return (entropy + self.offset_weight * offset.sum()) / weight.sum().clamp(min=1)
+        return (entropy + offset.sum()) / weight.sum().clamp(min=1)

@@ -167,17 +167,14 @@ def _level(data, valid):
 def _background(values, valid):
     """Background and noise, float32."""
     box = [min(_BOX, side) for side in values.shape]
+    settings = {"mask": ~valid, "exclude_percentile": _MASKED, "sigma_clip": _CLIP}
+    settings |= {"bkg_estimator": SExtractorBackground(), "bkg_rms_estimator": StdBackgroundRMS()}
     try:
-        fitted = Background2D(
-            values,
-            box,
-            mask=~valid,
-            exclude_percentile=_MASKED,
-            sigma_clip=_CLIP,
-            bkg_estimator=SExtractorBackground(),
-            bkg_rms_estimator=StdBackgroundRMS(),
-        )
-        background, noise = fitted.background, fitted.background_rms
+        background = Background2D(values, box, **settings).background
+        # again on what is left: a slope within a box is not noise, and at the rim, where there is nothing to interpolate
+        # to, the first background is level
+        left = Background2D(values - background, box, **settings)
+        background, noise = background + left.background, left.background_rms
     except ValueError:  # too little is left of every box: one level for all
         some = _CLIP(values[valid], masked=False)
         background, noise = (np.full_like(values, value) for value in (np.median(some), np.std(some)))
