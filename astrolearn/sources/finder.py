@@ -77,8 +77,8 @@ class PointSourceFinder(NetworkEstimator):
         pixels`` than the PSF, ``image``): ``slope`` and ``intercept`` that turn the network's logit of a match into
         that of ``probability``, the same with ``second_`` for detections within the match radius of a stronger one
         (there from the logit of a source), and ``error_scale`` of the position errors. For optical images the
-        ``weights`` and ``intercept`` of a logistic regression on the network's two logits and log error, and the ``error_scale`` of
-        both ways to find positions, ``offset_error_scale`` and ``windowed_error_scale``.
+        ``weights`` and ``intercept`` of a logistic regression on the network's two logits and log error; for both ways
+        to find positions, ``offset_error`` and ``windowed_error``, a factor on the errors and the least error.
     net_ : `skorch.NeuralNet`
         The network.
 

@@ -171,8 +171,8 @@ def _background(values, valid):
     settings |= {"bkg_estimator": SExtractorBackground(), "bkg_rms_estimator": StdBackgroundRMS()}
     try:
         background = Background2D(values, box, **settings).background
-        # again on what is left: a slope within a box is not noise, and at the rim, where there is nothing to interpolate
-        # to, the first background is level
+        # again on what is left: a slope within a box is not noise, and at the rim, where there is nothing to
+        # interpolate to, the first background is level
         left = Background2D(values - background, box, **settings)
         background, noise = background + left.background, left.background_rms
     except ValueError:  # too little is left of every box: one level for all

@@ -27,8 +27,8 @@ _RIDGE = 0.02  # of the overlap matrix: two stars of one place cannot be told ap
 _APART = 6.0  # standard deviations beyond which two Gaussians do not overlap
 _ROUNDS = 12  # of the centroids, which come nearer by a factor of two or more in each
 _CONVERGED = 2e-3  # pixels
-_BRIGHT, _FEWEST, _MOST = 40.0, 3, 200  # significance and numbers of stars that tell the light beyond the Gaussian
-_QUIET = 0.02  # light of neighbours in a star's Gaussian, as a share of its own, that does not matter there
+_BRIGHT, _FEWEST, _MOST = 40.0, 5, 300  # significance and numbers of stars that tell the light beyond the Gaussian
+_QUIET = 0.02  # light of neighbours, as a share of a star's own, with which it stands alone
 
 
 @dataclass
@@ -42,9 +42,6 @@ class Photometry:
         In units of the image's scale.
     significance : array, shape (n_star,)
         Standard deviations over the background and the neighbours.
-    alone : array, shape (n_star,)
-        Share of the light in a star's Gaussian that is its own, with neighbours' fluxes as found; 1 where there are
-        none.
     gaussian : array, shape (n_star,)
         Fluxes of the best Gaussians alone.
     """
@@ -52,7 +49,6 @@ class Photometry:
     flux: np.ndarray
     flux_error: np.ndarray
     significance: np.ndarray
-    alone: np.ndarray
     gaussian: np.ndarray
 
 
@@ -79,8 +75,8 @@ def measure_flux(image, x, y):
     Fluxes of stars at known positions.
 
     Each pixel of light is a sum of Gaussians; weighted least squares for all stars together. What real stars have
-    beyond the Gaussian, up to three times their width, is measured on bright stars that stand alone, and put on top for
-    all.
+    beyond the Gaussian, up to three times their width, is measured on bright stars that stand alone (in a crowd on the
+    five that do so most), and put on top for all.
 
     Parameters
     ----------
@@ -105,12 +101,9 @@ def measure_flux(image, x, y):
     alone = seen / root
     found = cg(overlap, alone, rtol=1e-6, maxiter=300)[0] if len(x) else alone
     error = np.sqrt(local_variances(overlap.tocsr(), len(x))) if len(x) else alone
-    others = np.abs(overlap - eye_array(len(x)) * (1 + _RIDGE)) @ np.abs(found)
-    own = np.where(found > 0, found / np.maximum(found + others, 1e-30), 0)
     gaussian = found / root
-    correction = _beyond_the_gaussian(image, x, y, gaussian, found, own)
-    with np.errstate(divide="ignore"):
-        return Photometry(correction * gaussian, correction * error / root, found / error, own, gaussian)
+    correction = _beyond_the_gaussian(image, x, y, gaussian, found)
+    return Photometry(correction * gaussian, correction * error / root, found / error, gaussian)
 
 
 def _overlap(x, y, sigma):
@@ -125,25 +118,37 @@ def _overlap(x, y, sigma):
     return (upper + eye_array(len(x)) * (1 + _RIDGE)).tocsr()
 
 
-def _beyond_the_gaussian(image, x, y, gaussian, significance, own):
+def _beyond_the_gaussian(image, x, y, gaussian, significance):
     """Light within the aperture over that of the Gaussian; 1 if there are too few stars to tell."""
     radius = APERTURE * image.fwhm
-    reach = int(np.ceil(radius))
-    usable = np.flatnonzero((significance > _BRIGHT) & (own > 1 - _QUIET))
-    usable = usable[np.argsort(-significance[usable], kind="stable")[:_MOST]]
-    if len(usable) < _FEWEST:
+    bright = np.flatnonzero(significance > _BRIGHT)
+    bright = bright[np.argsort(-significance[bright], kind="stable")[:_MOST]]
+    if len(bright) < _FEWEST:
         return 1.0
-    near = cKDTree(np.column_stack([x, y])).query_ball_point(np.column_stack([x, y])[usable], 1.5 * radius)
-    quiet = [np.sum(np.maximum(gaussian[n], 0)) < (1 + _QUIET) * gaussian[i] for i, n in zip(usable, near, strict=True)]
-    usable = usable[quiet]
-    ratios = []
-    for some, dx, dy, flat in _stamps(image, x[usable], y[usable], reach):
+    places, positive = np.column_stack([x, y]), np.maximum(gaussian, 0)
+    near = cKDTree(places).query_ball_point(places[bright], radius + 2 * image.fwhm)
+    others = np.array([positive[rows].sum() for rows in near]) / gaussian[bright] - 1
+    # those that stand most alone
+    bright = bright[np.argsort(others, kind="stable")[: max(_FEWEST, np.sum(others < _QUIET))]]
+    rest, ratios = _without_stars(image, x, y, gaussian), []
+    for some, dx, dy, flat in _stamps(image, x[bright], y[bright], int(np.ceil(radius))):
         inside = dx**2 + dy**2 <= radius**2
         whole = (np.where(flat >= 0, image.valid.ravel()[flat], False) | ~inside).all(axis=(1, 2))
-        total = (image.light.ravel()[flat] * inside).sum(axis=(1, 2))
-        ratios.append((total / gaussian[usable[some]])[whole])
-    ratios = np.concatenate(ratios or [np.zeros(0)])
-    return float(np.median(ratios)) if len(ratios) >= _FEWEST else 1.0
+        own = gaussian[bright[some]]
+        total = ((rest[flat] + own[:, None, None] * _gaussian(dx, dy, image.fwhm * SIGMA_OF_FWHM)) * inside).sum((1, 2))
+        ratios.append((total / own)[whole])
+    ratios = np.concatenate(ratios)
+    return float(np.median(ratios)) if len(ratios) else 1.0
+
+
+def _without_stars(image, x, y, gaussian):
+    """The image's light less the Gaussians of all stars, flat."""
+    sigma = image.fwhm * SIGMA_OF_FWHM
+    rest = image.light.astype(np.float64).ravel()
+    for some, dx, dy, flat in _stamps(image, x, y, int(np.ceil(_WINDOW * sigma))):
+        model = gaussian[some, None, None] * _gaussian(dx, dy, sigma)
+        np.subtract.at(rest, flat[flat >= 0], model[flat >= 0])
+    return rest
 
 
 def windowed_centroids(image, x, y, photometry):
@@ -166,10 +171,7 @@ def windowed_centroids(image, x, y, photometry):
     """
     sigma = image.fwhm * SIGMA_OF_FWHM
     reach = int(np.ceil(_WINDOW * sigma))
-    rest = image.light.astype(np.float64).ravel()
-    for some, dx, dy, flat in _stamps(image, x, y, reach):
-        model = photometry.gaussian[some, None, None] * _gaussian(dx, dy, sigma)
-        np.subtract.at(rest, flat[flat >= 0], model[flat >= 0])
+    rest = _without_stars(image, x, y, photometry.gaussian)
     out, error = np.full((2, len(x)), np.nan), np.full(len(x), np.nan)
     noise, valid = image.noise.ravel(), image.valid.ravel()
     for some, dx, dy, flat in _stamps(image, x, y, reach):

@@ -31,11 +31,12 @@ from astrolearn.sources.patches import augment
 __all__ = ["StarImages"]
 
 _R68 = np.sqrt(-2 * np.log(1 - 0.68))  # 68 % radius of a round Gaussian, in sigma per axis
+_ONE_SIGMA = 0.6827  # share within one standard deviation
 _TILE = 512  # pixels
 _FLOOR = 0.02  # peaks of heat below this are noise
 _MERGE = 1.0  # pixels within which two detections are one
 _LEARNT = 0.7  # stars from this share of min_significance on are shown to the network: it says itself how sure it is
-_UNCALIBRATED = {"weights": [1.0, 0.0, 0.0], "intercept": 0.0, "offset_error_scale": 1.0, "windowed_error_scale": 1.0}
+_UNCALIBRATED = {"weights": [1.0, 0.0, 0.0], "intercept": 0.0, "offset_error": [1.0, 0.0], "windowed_error": [1.0, 0.0]}
 
 
 class StarImages:
@@ -138,7 +139,7 @@ class StarImages:
         log_error = bounded(values["log_error"], np)
         evidence = np.stack([values["source"], values["match"], log_error], 1)[kept]
         table = Table({"x_centroid": x[kept], "y_centroid": y[kept], "evidence": evidence})
-        table["error"] = np.exp(log_error[kept]) * calibration["offset_error_scale"]
+        table["error"] = _error(np.exp(log_error[kept]), calibration["offset_error"])
         table["probability"] = expit(evidence @ calibration["weights"] + calibration["intercept"])
         return table[np.argsort(-table["probability"], kind="stable")]
 
@@ -149,7 +150,7 @@ class StarImages:
         found["windowed"] = np.zeros(len(found), bool)
         if self.finder.setting("localizer") == "windowed":
             new_x, new_y, error = windowed_centroids(image, x, y, photometry)
-            error *= self.finder.calibration_["windowed_error_scale"]
+            error = _error(error, self.finder.calibration_["windowed_error"])
             better = np.isfinite(error) & (error < found["error"])
             found["x_centroid"][better], found["y_centroid"][better] = new_x[better], new_y[better]
             found["error"][better], found["windowed"][better] = error[better], True
@@ -179,28 +180,31 @@ class StarImages:
     def calibrate(self, held):
         """Entries of ``calibration_`` from (StarImage, positions) of images that were not trained on."""
         self.finder.calibration_ = dict(_UNCALIBRATED)
-        evidence, label, pulls = [], [], {"offset": [], "windowed": []}
+        evidence, label, errors = [], [], {"offset": [], "windowed": []}
         for image, sources in held:
-            found = self._candidates(image, self._maps(image))
+            found, asked = self._candidates(image, self._maps(image)), sources["asked"]
             if not len(found):
                 continue
-            plain = match(_xy(found), sources["asked"], self.radius, ignore=sources["others"], n_shifts=2)
-            counts = ~plain.ignored
-            evidence.append(found["evidence"][counts])
-            label.append(plain.matched[counts])
-            start = {name: np.asarray(found[name]).copy() for name in ("x_centroid", "y_centroid", "error")}
-            measured = self._measure(image, found.copy())
-            sure = found["probability"][plain.catalogue_index] > 0.5
-            rows, true = plain.catalogue_index[sure], plain.reference_index[sure]
-            moved = np.asarray(measured["windowed"])[rows]
-            for name, table, chosen in (("offset", start, slice(None)), ("windowed", measured, moved)):
-                off = [np.asarray(table[axis])[rows] - sources["asked"][axis][true]
-                       for axis in ("x_centroid", "y_centroid")]
-                pulls[name].append((np.abs(off) / np.asarray(table["error"])[rows])[:, chosen].ravel())
-        return _fit_calibration(evidence, label, pulls)
+            result = match(_xy(found), asked, self.radius, ignore=sources["others"], n_shifts=2)
+            evidence.append(found["evidence"][~result.ignored])
+            label.append(result.matched[~result.ignored])
+            sure = found["probability"][result.catalogue_index] > 0.5
+            rows, true = result.catalogue_index[sure], result.reference_index[sure]
+            x, y = (np.asarray(found[name], float) for name in ("x_centroid", "y_centroid"))
+            windowed = windowed_centroids(image, x, y, measure_flux(image, x, y))
+            for name, (at_x, at_y, error) in (("offset", (x, y, found["error"])), ("windowed", windowed)):
+                off = np.stack([at_x[rows] - asked["x_centroid"][true], at_y[rows] - asked["y_centroid"][true]])
+                errors[name].append(np.stack([np.abs(off), np.broadcast_to(error[rows], off.shape)]).reshape(2, -1))
+        return _fit_calibration(evidence, label, errors)
 
 
-def _fit_calibration(evidence, label, pulls):
+def _error(error, calibration):
+    """Calibrated error: the network's or that of the noise, times a factor, and a least one that has other causes."""
+    factor, least = calibration
+    return np.hypot(factor * np.asarray(error), least)
+
+
+def _fit_calibration(evidence, label, errors):
     """Entries of ``calibration_``; what there is too little of stays as it is."""
     calibration = dict(_UNCALIBRATED)
     label = np.concatenate(label or [np.zeros(0, bool)])
@@ -208,11 +212,24 @@ def _fit_calibration(evidence, label, pulls):
         regression = LogisticRegression().fit(np.concatenate(evidence), label)
         calibration["weights"] = [float(weight) for weight in regression.coef_[0]]
         calibration["intercept"] = float(regression.intercept_[0])
-    for name, parts in pulls.items():
-        pull = np.concatenate(parts or [np.zeros(0)])
-        if len(pull) >= 20:
-            calibration[f"{name}_error_scale"] = float(np.quantile(pull, 0.6827))
+    for name, parts in errors.items():
+        off, error = np.concatenate(parts or [np.zeros((2, 0))], axis=1)
+        off, error = off[np.isfinite(error)], error[np.isfinite(error)]
+        if len(off) >= 50:
+            calibration[f"{name}_error"] = _fit_error(off, error)
     return calibration
+
+
+def _fit_error(off, error):
+    """Factor and least error that hold 68 % of the deviations, among the poor positions and among the best tenth."""
+    poor, best = error >= np.median(error), error <= np.quantile(error, 0.1)
+    least = 0.0
+    for _ in range(20):
+        room = np.sqrt(np.maximum(off[poor] ** 2 - least**2, 0))
+        factor = np.quantile(room / error[poor], _ONE_SIGMA)
+        room = off[best] ** 2 - (factor * error[best]) ** 2
+        least = np.sqrt(max(np.quantile(room, _ONE_SIGMA), 0))
+    return [float(factor), float(least)]
 
 
 def _prepare(pair, seed, fwhm, least, radius):
