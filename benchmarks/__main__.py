@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks [simulator | fermi | emri | photoz | counts] [--only NAME ...]``."""
+"""Command line: ``python -m benchmarks [simulator | fermi | emri | photoz | counts | optical] [--only NAME ...]``."""
 
 import argparse
 import os
@@ -39,7 +39,15 @@ def _counts(options):
     run(options)
 
 
-SUITES = {"simulator": _simulator, "fermi": _fermi, "emri": _emri, "photoz": _photoz, "counts": _counts}
+def _optical(options):
+    from benchmarks.optical.run import run
+
+    run(options)
+
+
+SUITES = {
+    "simulator": _simulator, "fermi": _fermi, "emri": _emri, "photoz": _photoz, "counts": _counts, "optical": _optical,
+}
 
 
 def main():

@@ -114,7 +114,7 @@ class StarFieldSimulator:
             In single precision. ``meta["sources"]`` is the truth, a QTable: ``x_centroid``, ``y_centroid`` (0-based
             pixel centres), ``flux`` (in the image's unit), ``significance`` and ``kind``: ``"star"``; ``"saturated"``,
             a star whose core, or a neighbour's, is full; ``"galaxy"``. ``meta["SATURATE"]`` is the level above which
-            pixels are full, where there is one.
+            pixels are full, where there is one, and ``meta["fwhm"]`` the width of the PSF, if it says so.
         """
         rng = make_rng(random_state)
         return [self._draw(rng) for _ in range(n)]
@@ -167,6 +167,8 @@ class StarFieldSimulator:
         readout = rng.normal(0, self.read_noise, image.shape)
         image += gaussian_filter(readout, self.correlation) if self.correlation else readout
         meta = {"sources": sources, "gain": self.gain}
+        if hasattr(self.psf, "fwhm"):
+            meta["fwhm"] = self.psf.fwhm
         if self.artefacts.full_well is not None:
             # readout noise scatters full pixels around the full well
             meta["SATURATE"] = float((0.98 * self.artefacts.full_well * noise) / self.gain + self.pedestal)
