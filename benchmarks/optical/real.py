@@ -74,8 +74,8 @@ def real(context):
         f"{numbers['matched']} are SExtractor's (by chance {100 * result.chance_rate:.0f} % would be); sep, with a "
         f"kernel of this width and a threshold of 0.95, lists {len(sep_found)}, of which {numbers['sep_matched']} are. "
         f"Positions of the {numbers['n_bright']} matched compact objects of significance above 20 in SExtractor's "
-        f"aperture differ by medians of {numbers['offset'][0]:+.3f} and {numbers['offset'][1]:+.3f} pixels in x and y, with a "
-        f"scatter of {numbers['scatter'][0]:.3f} and {numbers['scatter'][1]:.3f}."
+        f"aperture differ by medians of {numbers['offset'][0]:+.3f} and {numbers['offset'][1]:+.3f} pixels in x and y, "
+        f"with a scatter of {numbers['scatter'][0]:.3f} and {numbers['scatter'][1]:.3f}."
     )
     rows = []
     for low, high in pairwise([0, 5, 10, 20, 50, np.inf]):
