@@ -41,7 +41,7 @@ def _f1(pages, finder):
     out = {}
     for page in ("optical-stars", "optical-elsewhere"):
         for kind, numbers in pages[page].items():
-            if finder in numbers:
+            if kind != "settings" and finder in numbers:
                 out[f"F1, {kind}"] = with_error(*numbers[finder]["f1"])
                 if "artefacts" in kind:
                     out[f"false detections per field, {kind}"] = with_error(*numbers[finder]["n_false"], 0)

@@ -50,7 +50,7 @@ def stars(context):
         "Stars in optical images",
         f"{context.n_fields} simulated fields of each kind (seeds from {SEED} on), Moffat PSF of beta 3. {_RULES}",
     )
-    finders = Finders(context.finder)
+    finders = Finders(context.finder, context.cache)
     report.text(
         "The finder has one threshold for all, that of its weights, set on fields like those of the training before "
         "any of these was drawn. The peers are told the width of the stars, and their threshold (of sep the contrast "
@@ -67,7 +67,7 @@ def stars(context):
             _add_table(report, f"{kind[0].upper()}{kind[1:]}, stars {width:g} pixels wide", numbers)
             report.numbers[f"{kind}, {width:g} pixels"] = numbers
             print(f"  {kind}, {width:g} pixels", flush=True)
-    report.numbers["settings"] = {f"{name}, {width:g} pixels": s for (name, width), s in finders.tuned.items()}
+    report.numbers["settings"] = finders.tuned
     report.text("Settings of the peers: " + "; ".join(
         f"{name}, {', '.join(f'{key} {value:g}' for key, value in setting.items())}"
         for name, setting in report.numbers["settings"].items()
@@ -104,7 +104,7 @@ def elsewhere(context):
         f"{', '.join(f'{w:g}' for w in WIDTHS)} and are told the true width. Ghosts are rings 3 standard deviations "
         "bright, fringes and bands have amplitudes of 1.5 and 1."
     )
-    finders = Finders(context.finder)
+    finders = Finders(context.finder, context.cache)
     names = [OURS, *(name for name in PEERS if name != _SLOW)]
     for kind, (simulator, spoil) in OTHER_FIELDS.items():
         width = min(WIDTHS, key=lambda w: abs(np.log(w / simulator.psf.fwhm)))

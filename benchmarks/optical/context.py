@@ -25,6 +25,8 @@ class Context:
         Its name and SHA-256.
     data : path-like
         Folder of the real data.
+    cache : `pathlib.Path`
+        Folder of the peers' settings.
     n_fields : int
         Simulated images of each kind.
     """
@@ -33,11 +35,12 @@ class Context:
     path: Path
     weights: dict
     data: Path
+    cache: Path
     n_fields: int = 5
 
     @classmethod
-    def of(cls, weights, data, n_fields=None):
+    def of(cls, weights, data, cache, n_fields=None):
         """Context of a weight file, or of the shipped one."""
         path = Path(weights) if weights else Path(find_pretrained("optical-stars"))
         named = {"name": path.stem, "sha256": sha256(path.read_bytes()).hexdigest()}
-        return cls(PointSourceFinder.load(path), path, named, Path(data), n_fields or cls.n_fields)
+        return cls(PointSourceFinder.load(path), path, named, Path(data), Path(cache), n_fields or cls.n_fields)

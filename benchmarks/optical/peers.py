@@ -5,10 +5,12 @@ crowded, of the width in question and of other seeds. Where the image says at wh
 saturated pixels are dropped.
 """
 
+import json
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import sep
@@ -100,16 +102,19 @@ class Finders:
     Parameters
     ----------
     finder : PointSourceFinder
+    cache : Path
+        Folder that keeps the settings of the peers, which take minutes to tune.
     n_validation : int, optional
         Validation fields of each kind.
-    peers : tuple of str, optional
-        Which of them.
     """
 
     finder: object
+    cache: Path
     n_validation: int = 2
-    peers: tuple = tuple(PEERS)
-    tuned: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self._path = Path(self.cache) / "optical-peers.json"
+        self.tuned = json.loads(self._path.read_text()) if self._path.is_file() else {}
 
     def run(self, name, image, width):
         """Catalogue of a finder; a peer has the settings that were tuned for stars of this width."""
@@ -122,14 +127,17 @@ class Finders:
 
     def settings(self, name, width):
         """Those of the best mean F1 on validation fields."""
-        if (name, width) not in self.tuned:
+        key = f"{name}, {width:g} pixels"
+        if key not in self.tuned:
             run, choices = PEERS[name]
             images = [image for kind in _VALIDATED_ON
                       for image in draw(replace(FIELDS[kind], psf=MoffatPSF(width)), self.n_validation,
                                         VALIDATION_SEED)]
             options = [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
-            self.tuned[name, width] = max(options, key=partial(_mean_f1, run, images, width))
-        return self.tuned[name, width]
+            self.tuned[key] = max(options, key=partial(_mean_f1, run, images, width))
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(json.dumps(self.tuned, indent=1) + "\n")
+        return self.tuned[key]
 
 
 def _mean_f1(run, images, width, options):

@@ -17,4 +17,6 @@ BENCHMARKS = {
 
 def run(options):
     """Run the benchmarks named in ``options.only``, or all, and write what they found."""
-    run_benchmarks(BENCHMARKS, options.only, lambda: Context.of(options.weights, options.data, options.skies))
+    run_benchmarks(
+        BENCHMARKS, options.only, lambda: Context.of(options.weights, options.data, options.cache, options.skies)
+    )

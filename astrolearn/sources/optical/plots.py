@@ -3,13 +3,15 @@
 import numpy as np
 from astropy.nddata import NDData
 
+from astrolearn.sky import match
+
 __all__ = ["plot_stars"]
 
 _FOUND, _MISSED, _FALSE = "#E69F00", "#56B4E9", "#CC79A7"  # Okabe and Ito's: the colour-blind can tell them apart
 _LARGEST = 12.0  # inches
 
 
-def plot_stars(image, catalogue, *, sources=None, radius=1.0, title=None):
+def plot_stars(image, catalogue, *, sources=None, radius=1.0, title=None, figure=None):
     """
     Draw an image with circles around the stars of a catalogue.
 
@@ -26,6 +28,8 @@ def plot_stars(image, catalogue, *, sources=None, radius=1.0, title=None):
         Within which a detection is true, in pixels.
     title : str, optional
         Above the picture.
+    figure : `~matplotlib.figure.Figure`, optional
+        What to draw on, such as ``plt.figure()``. Default: a new one, which needs no display.
 
     Returns
     -------
@@ -36,10 +40,6 @@ def plot_stars(image, catalogue, *, sources=None, radius=1.0, title=None):
     TypeError
         If ``image`` is no NDData.
     """
-    from matplotlib.figure import Figure
-
-    from astrolearn.sky import match
-
     if not isinstance(image, NDData):
         raise TypeError(f"image must be an NDData or CCDData, not {type(image).__name__}")
     data = np.asarray(image.data, dtype=float)
@@ -49,7 +49,10 @@ def plot_stars(image, catalogue, *, sources=None, radius=1.0, title=None):
     scatter = scatter or 1.0
     height, width = data.shape
     scale = _LARGEST / max(width, height)
-    figure = Figure(figsize=(max(width * scale, 5) + 1, max(height * scale, 4) + 1), layout="constrained")
+    if figure is None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(max(width * scale, 5) + 1, max(height * scale, 4) + 1), layout="constrained")
     axes = figure.add_subplot()
     shown = np.arcsinh((np.where(seen, data, np.nan) - level) / scatter)
     axes.set_facecolor("#404040")  # what was not seen
