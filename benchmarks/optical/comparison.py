@@ -116,19 +116,20 @@ def elsewhere(context):
 
 def calibration(context):
     """What probabilities and errors of positions are worth."""
+    n = max(2, context.n_fields // 2)
     report = Report(
         "optical-calibration",
         "Probabilities and errors of stars",
-        f"{context.n_fields} simulated fields of each kind (seeds from {SEED} on), stars 1.8, 3 and 5 pixels wide. "
-        "Detections of every probability from 0.1 on; true are those within 1 pixel of a star of a significance of 3.5 "
-        "or more, those of fainter or saturated stars do not count.",
+        f"{n} simulated fields of each kind (seeds from {SEED} on) with stars 1.8, 3 and 5 pixels wide each. "
+        "Detections of every probability from 0.1 on; true are those within 1 pixel of a star of a significance of "
+        "3.5 or more, those of fainter or saturated stars do not count.",
     )
     finder = context.finder
     own, edges = finder.threshold, np.linspace(0.1, 1.0, 10)
     rows = []
     for kind, simulator in FIELDS.items():
         parts = [_rows(finder, image) for width in WIDTHS
-                 for image in draw(replace(simulator, psf=MoffatPSF(width)), max(2, context.n_fields // 2), SEED)]
+                 for image in draw(replace(simulator, psf=MoffatPSF(width)), n, SEED)]
         probability, true = (np.concatenate([part[i] for part in parts]) for i in range(2))
         pulls = np.concatenate([part[2] for part in parts])
         bins = np.digitize(probability, edges[1:-1])

@@ -90,7 +90,7 @@ PEERS = {
                       "contrast": (1e-5, 1e-4, 1e-3)}),
     "photutils SourceFinder": (run_source_finder, {"threshold": (0.7, 0.9, 1.15, 1.4, 1.8)}),
     "DAOStarFinder": (run_dao, {"threshold": (2.0, 3.0, 4.0, 5.0, 6.0)}),
-    "blob_log": (run_blobs, {"threshold": (0.5, 0.7, 0.9, 1.05, 1.2, 1.35, 1.5, 1.8)}),
+    "blob_log": (run_blobs, {"threshold": (0.5, 0.7, 0.9, 1.05, 1.2, 1.35, 1.5, 1.8, 2.1, 2.5)}),
 }
 
 
