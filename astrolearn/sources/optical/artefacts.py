@@ -19,15 +19,15 @@ class Artefacts:
     """
     What spoils an image, and how much of it.
 
-    Attributes
+    Parameters
     ----------
-    cosmic_rays, trails, hot_pixels, dead_pixels, bad_columns : int
+    cosmic_rays, trails, hot_pixels, dead_pixels, bad_columns : int, optional
         How many there are in an image.
-    strength : float
+    strength : float, optional
         Median brightness of cosmic rays and hot pixels, in standard deviations of the sky; trails have a fifth of it.
-    full_well : float or None
+    full_well : float or None, optional
         Level at which pixels saturate, in standard deviations of the sky. None: they never do.
-    bleeding : bool
+    bleeding : bool, optional
         Whether charge above the full well runs along the columns, as in a CCD, or is lost.
     """
 

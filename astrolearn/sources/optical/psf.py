@@ -115,7 +115,19 @@ class EmpiricalPSF:
         self.fwhm = float(np.sqrt(4 / np.pi * np.sum(per_pixel > peak / 2)) / self.oversampling)
 
     def __call__(self, dx, dy):
-        """Share of a star's light in pixels, as of `MoffatPSF`."""
+        """
+        Share of a star's light in pixels.
+
+        Parameters
+        ----------
+        dx, dy : array
+            Pixel centre minus star, in pixels.
+
+        Returns
+        -------
+        array
+            Of their shape; 0 beyond the profile that was given.
+        """
         middle = (np.array(self._coefficients.shape) - 1) / 2
         places = [np.asarray(d) * self.oversampling + m for d, m in zip((dy, dx), middle, strict=True)]
         return map_coordinates(self._coefficients, np.broadcast_arrays(*places), order=3, prefilter=False)
