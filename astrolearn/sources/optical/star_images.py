@@ -32,7 +32,7 @@ __all__ = ["StarImages"]
 
 _R68 = np.sqrt(-2 * np.log(1 - 0.68))  # 68 % radius of a round Gaussian, in sigma per axis
 _ONE_SIGMA = 0.6827  # share within one standard deviation
-_TILE = 768  # pixels
+_TILE = 512  # pixels
 _FLOOR = 0.02  # peaks of heat below this are noise
 _MERGE = 1.0  # pixels within which two detections are one
 _LEARNT = 0.7  # stars from this share of min_significance on are shown to the network: it says itself how sure it is
