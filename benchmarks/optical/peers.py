@@ -86,11 +86,11 @@ def run_blobs(image, fwhm, threshold):
 
 
 PEERS = {
-    "sep": (run_sep, {"threshold": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.95, 1.1, 1.25, 1.4, 1.6),
-                      "contrast": (1e-5, 1e-4, 1e-3)}),
+    "sep": (run_sep, {"threshold": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.95, 1.1, 1.25, 1.4, 1.6, 1.9, 2.3),
+                      "contrast": (1e-5, 1e-4)}),
     "photutils SourceFinder": (run_source_finder, {"threshold": (0.7, 0.9, 1.15, 1.4, 1.8)}),
     "DAOStarFinder": (run_dao, {"threshold": (2.0, 3.0, 4.0, 5.0, 6.0)}),
-    "blob_log": (run_blobs, {"threshold": (0.5, 0.7, 0.9, 1.05, 1.2, 1.35, 1.5, 1.8, 2.1, 2.5)}),
+    "blob_log": (run_blobs, {"threshold": (0.5, 0.7, 0.9, 1.05, 1.2, 1.35, 1.5, 1.8, 2.1, 2.5, 3.0, 3.6, 4.3)}),
 }
 
 

@@ -77,7 +77,7 @@ def test_card(tmp_path):
         "optical-stars": {"uniform, 2000 stars, 3 pixels": both, "artefacts, 3 pixels": both, "settings": {"sep": {}}},
         "optical-elsewhere": {"stars 7 pixels wide": both},
         "optical-calibration": {"uniform": {"coverage": [0.68, 0.95]}},
-        "optical-speed": {peers.OURS: {"seconds": 9.0, "peak_gb": 1.5}},
+        "optical-speed": {f"{peers.OURS}, 1 threads": {"seconds": 9.0, "peak_gb": 1.5}},
     }
     for name, content in pages.items():
         text = json.dumps({"weights": {"name": "x", "sha256": "a"}, "numbers": content})
@@ -97,5 +97,5 @@ def test_speed_is_measured_in_a_process_of_its_own(tmp_path, monkeypatch, capsys
     path = tmp_path / "finder.safetensors"
     PointSourceFinder(kind="optical", width=4, max_epochs=1, random_state=0).fit(draw(SMALL, 1, 1)).save(path)
     for name in (peers.OURS, "sep"):
-        speed._child(name, path)
+        speed._child(name, path, 1)
         assert json.loads(capsys.readouterr().out)["seconds"] > 0
