@@ -11,6 +11,7 @@ pytest.importorskip("sep")
 pytest.importorskip("skimage")
 
 from astrolearn import PointSourceFinder
+from astrolearn.sky import match
 from astrolearn.sources.optical import Artefacts, MoffatPSF
 from benchmarks.optical import card, fields, peers, real
 from benchmarks.optical.fields import FIELDS, OTHER_FIELDS, draw, score
@@ -68,6 +69,19 @@ def test_the_real_image_and_its_catalogue_agree(shared_data):
     row, column = np.unravel_index(np.argmax(image.data), image.shape)
     assert brightest["x_centroid"] == pytest.approx(column, abs=1)
     assert brightest["y_centroid"] == pytest.approx(row, abs=1)
+
+
+def test_bright_compact_objects_of_the_real_image_are_found(shared_data):
+    """Where SExtractor has them, to a few hundredths of a pixel; and nothing in the image turned upside down."""
+    image, catalogue = real.read_real(shared_data / "optical")
+    finder = PointSourceFinder.from_pretrained("optical-stars")
+    found = finder.predict(image)
+    bright = catalogue[(catalogue["significance"] > 20) & (catalogue["radius"] < 2)]
+    result = match(found["x_centroid", "y_centroid"], bright, 1.0, n_shifts=2)
+    assert result.completeness > 0.9
+    assert np.median(result.separation.value) < 0.05
+    image.data = -image.data
+    assert len(finder.set_params(psf=found.meta["fwhm"]).predict(image)) < 6
 
 
 def test_card(tmp_path):
