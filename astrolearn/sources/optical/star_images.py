@@ -147,13 +147,12 @@ class StarImages:
         """Candidates with fluxes and better positions."""
         x, y = (np.asarray(found[name], float) for name in ("x_centroid", "y_centroid"))
         photometry = measure_flux(image, x, y)
-        found["windowed"] = np.zeros(len(found), bool)
         if self.finder.setting("localizer") == "windowed":
             new_x, new_y, error = windowed_centroids(image, x, y, photometry)
             error = _error(error, self.finder.calibration_["windowed_error"])
             better = np.isfinite(error) & (error < found["error"])
             found["x_centroid"][better], found["y_centroid"][better] = new_x[better], new_y[better]
-            found["error"][better], found["windowed"][better] = error[better], True
+            found["error"][better] = error[better]
         for name in ("flux", "flux_error", "significance"):
             found[name] = getattr(photometry, name)
         return found
