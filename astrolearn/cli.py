@@ -120,9 +120,10 @@ def _add_demo(commands):
 
 def _add_find(commands):
     parser = _add_command(commands, "find", "astrolearn.sources.commands",
-                          "find point sources in a counts map or a photon list")
+                          "find point sources in a counts map or a photon list, or stars in an optical image")
     add = parser.add_argument
-    add("counts", metavar="MAP_OR_EVENTS", help="FITS file: HEALPix or WCS counts map, or photon list (FT1)")
+    add("counts", metavar="MAP_OR_EVENTS",
+        help="FITS file: HEALPix or WCS counts map, photon list (FT1), or optical image")
     add("-o", "--output", metavar="FILE", required=True, help="catalogue to write, .ecsv or .fits")
     add("--regions", metavar="FILE", help="regions to write, .reg (ds9) or .crtf")
     add("--plot", metavar="FILE", help="picture to write, .png, .pdf, .svg or .jpg")
@@ -134,11 +135,13 @@ def _add_find(commands):
     add("--event-type", choices=("FRONT", "BACK"), type=str.upper, help="photons to take from a list (default: all)")
     add("--threshold", type=float, metavar="P",
         help="smallest probability of a source (default: that of the weights, 0.35 for fermi-lat)")
-    add("--weights", metavar="NAME_OR_FILE", default="fermi-lat", help="of the network (default: fermi-lat)")
+    add("--weights", metavar="NAME_OR_FILE", default="fermi-lat",
+        help="of the network: fermi-lat (default) for counts maps and photon lists, optical-stars for optical images")
     add("--mask", metavar="REGIONS", help="ds9 or CRTF file with regions to leave out")
     add("--psf", metavar="PSF", nargs="+", action=_Joined, const="deg",
         help="event type of the LAT (FRONT, BACK, FRONT+BACK, PSF0 ... PSF3), FITS table as of gtpsf, or 68 %% radii "
-             "in the energy bins, such as 0.8 0.4 deg (default: that of the map, or of all LAT events)")
+             "in the energy bins, such as 0.8 0.4 deg (default: that of the map, or of all LAT events); of optical "
+             "images the width of the stars, such as 2.5 pix (default: measured)")
     add("--exposure", metavar="FILE", help="HEALPix exposure cube as of gtexpcube2, for fluxes")
 
 

@@ -45,9 +45,15 @@ def _morphology(options):
     run(options)
 
 
+def _optical(options):
+    from benchmarks.optical.run import run
+
+    run(options)
+
+
 SUITES = {
     "simulator": _simulator, "fermi": _fermi, "emri": _emri, "photoz": _photoz, "counts": _counts,
-    "morphology": _morphology,
+    "morphology": _morphology, "optical": _optical,
 }  # fmt: skip
 
 

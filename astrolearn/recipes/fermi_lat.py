@@ -200,7 +200,9 @@ def train(out, diffuse=None, *, n_maps=128, n_rounds=5, max_epochs=12, n_jobs=1,
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    parameters = {"max_epochs": max_epochs, "batch_size": 16, "lr": 3e-3, "random_state": seed}
+    # what is in force is kept in the file, whatever later versions have as defaults
+    parameters = {name: PointSourceFinder().setting(name) for name in ("threshold", "match_radius", "min_significance")}
+    parameters |= {"max_epochs": max_epochs, "batch_size": 16, "lr": 3e-3, "random_state": seed}
     saving = _SavingFinder(verbose=1, n_jobs=n_jobs, **parameters)
     saving.folder = out
     saving.fit(training_maps(n_maps, diffuse, seed))

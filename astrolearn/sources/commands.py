@@ -3,12 +3,14 @@
 from importlib.metadata import version
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 from astropy.io.fits import BinTableHDU
 from astropy.table import QTable
 
 from astrolearn.core.console import (
     PICTURES,
+    REGIONS,
     TABLES,
     list_of,
     load_weights,
@@ -21,15 +23,17 @@ from astrolearn.sky import EnergyRebinner, RegionMask, SkyMap, read_exposure, re
 from astrolearn.sky.energy import parse_edges
 from astrolearn.sky.fits_tools import open_fits
 from astrolearn.sky.healpix_io import healpix_hdu
+from astrolearn.sky.image_io import image_from_hdus
+from astrolearn.sources.counts_maps import parse_psf
 from astrolearn.sources.fermi import LATSkySimulator, lat_psf
 from astrolearn.sources.fermi.photon_lists import map_photons
-from astrolearn.sources.finder import PointSourceFinder, parse_psf
+from astrolearn.sources.finder import PointSourceFinder
+from astrolearn.sources.optical.plots import plot_stars
 from astrolearn.sources.plots import plot_sky, save_figure
 from astrolearn.sources.recovery import recover
 
 __all__ = ["demo", "find"]
 
-_REGIONS = {".reg": "ds9", ".crtf": "crtf"}
 
 
 def find(
@@ -37,16 +41,18 @@ def find(
     weights="fermi-lat", mask=None, psf=None, exposure=None, overwrite=False, quiet=False,
 ):
     """
-    Find point sources in a counts map or a photon list.
+    Find point sources in a counts map or a photon list, or stars in an optical image.
 
     Parameters
     ----------
     counts : path-like
-        FITS file: HEALPix map, WCS image or cube of counts, or photon list (FT1).
+        FITS file: HEALPix map, WCS image or cube of counts, or photon list (FT1); for weights of optical images, an
+        image with any BUNIT.
     output : path-like
         The catalogue to write, ``.ecsv`` or ``.fits``.
     regions : path-like, optional
-        Circles of three times the 68 % position error to write, ``.reg`` (ds9) or ``.crtf``.
+        Circles of three times the 68 % position error to write (of optical images: as wide as two stars, in pixels),
+        ``.reg`` (ds9) or ``.crtf``.
     plot : path-like, optional
         Picture to write, ``.png``, ``.pdf``, ``.svg`` or ``.jpg``.
     energy_edges : `~astropy.units.Quantity` or str, optional
@@ -65,7 +71,8 @@ def find(
         Regions to leave out: a ds9 or CRTF file, or the text of one.
     psf : str, optional
         Event type of the LAT (FRONT, BACK, FRONT+BACK, PSF0 ... PSF3), FITS file as of ``gtpsf``, or 68 % radii of the
-        energy bins, such as ``"0.8, 0.4 deg"``. Default: that of the map, or else of all events of the LAT.
+        energy bins, such as ``"0.8, 0.4 deg"``. Default: that of the map, or else of all events of the LAT. Of optical
+        images the stars' full width at half maximum, such as ``"2.5 pix"``. Default: measured.
     exposure : path-like, optional
         HEALPix exposure cube as of ``gtexpcube2``, with which the catalogue has fluxes.
     overwrite : bool, optional
@@ -85,18 +92,25 @@ def find(
     ValueError
         If the contents of a file or an option cannot be used.
     """
-    outputs = [(output, TABLES), (regions, _REGIONS), (plot, PICTURES)]
+    outputs = [(output, TABLES), (regions, REGIONS), (plot, PICTURES)]
     read = (path for path in (mask, psf, weights) if path is not None and Path(path).is_file())
     check_outputs(outputs, overwrite=overwrite, inputs=(counts, exposure, *read))
     if plot is not None:
         require_matplotlib()
     finder = _load_finder(weights, threshold, quiet)
     masking = None if mask is None else RegionMask(mask).fit([])
+    optical = finder.kind == "optical"
+    for_counts = {"energy-edges": energy_edges, "nside": nside, "event-type": event_type, "exposure": exposure}
+    unfit = [option for option, value in for_counts.items() if optical and value is not None]
+    if unfit:
+        raise ValueError(f"--{unfit[0]} is for counts maps, but the weights are for optical images")
     say(f"reading {counts}", quiet)
-    skymap = _read_counts(counts, energy_edges, nside, event_type)
+    skymap = _read_image(counts) if optical else _read_counts(counts, energy_edges, nside, event_type)
     if masking is not None:
         skymap = masking.transform(skymap)
-    if psf is not None:
+    if psf is not None and optical:
+        finder.set_params(psf=psf)
+    elif psf is not None:
         _attach(skymap, "psf", _read_psf(psf, _energy_edges(skymap)))
     if exposure is not None:
         _attach(skymap, "exposure", read_exposure(exposure, skymap))
@@ -105,11 +119,11 @@ def find(
     say("writing files", quiet)
     written = write_outputs([
         (output, lambda path: _write_catalogue(catalogue, path)),
-        (regions, lambda path: to_regions(catalogue).write(path, format=_REGIONS[path.suffix])),
-        (plot, lambda path: save_figure(plot_sky(skymap, catalogue), path)),
+        (regions, lambda path: _circles(catalogue, optical).write(path, format=REGIONS[path.suffix])),
+        (plot, lambda path: _draw(skymap, catalogue, optical, path)),
     ], overwrite=overwrite)
     if not quiet:
-        print(_strongest(catalogue), list_of(written), sep="\n")
+        print(_strongest(catalogue, optical), list_of(written), sep="\n")
     return catalogue
 
 
@@ -132,6 +146,31 @@ def _read_counts(path, energy_edges, nside, event_type):
                          f"but there are {len(edges)} edges for {n_energy}")
     _attach(skymap, "energy_edges", edges)
     return skymap
+
+
+def _read_image(path):
+    """An optical image; what does not say its unit is in the detector's numbers."""
+    with open_fits(path) as hdus:
+        image = image_from_hdus(hdus)
+        bunits = [hdu.header.get("BUNIT", "") for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] >= 2]
+    if not str(bunits[0]).strip():
+        image.unit = u.adu
+    return image
+
+
+def _circles(catalogue, optical):
+    """Regions around the sources."""
+    if not optical:
+        return to_regions(catalogue)
+    return to_regions(catalogue["x_centroid", "y_centroid"], catalogue.meta["fwhm"])
+
+
+def _draw(skymap, catalogue, optical, path):
+    """Write a picture."""
+    if optical:
+        plot_stars(skymap, catalogue).savefig(path, dpi=150)
+    else:
+        save_figure(plot_sky(skymap, catalogue), path)
 
 
 def _is_photon_list(path):
@@ -158,17 +197,18 @@ def _read_psf(text, edges):
     return read_psf(text, edges) if is_file else lat_psf(edges, text)
 
 
-def _strongest(catalogue, n=10):
+def _strongest(catalogue, optical, n=10):
     """Text on the most significant sources."""
     if len(catalogue) == 0:
         return "No sources found."
     rows = catalogue[np.argsort(-catalogue["significance"])[:n]]
-    coords = rows["coord"].galactic
-    columns = {
-        "l": (coords.l, ".2f"), "b": (coords.b, "+.2f"), "error": (rows["coord_error"], ".3f"),
-        "probability": (rows["probability"], ".3f"), "significance": (rows["significance"], ".1f"),
-        "photons": (rows["counts"].value, ".0f"),
-    }
+    columns = {"probability": (rows["probability"], ".3f"), "significance": (rows["significance"], ".1f")}
+    if optical:
+        columns = {"x": (rows["x_centroid"], ".2f"), "y": (rows["y_centroid"], ".2f")} | columns
+    else:
+        coords = rows["coord"].galactic
+        columns = {"l": (coords.l, ".2f"), "b": (coords.b, "+.2f"), "error": (rows["coord_error"], ".3f")} | columns
+        columns["photons"] = (rows["counts"].value, ".0f")
     if "flux" in rows.colnames:
         columns["flux"] = (rows["flux"], ".2e")
     table = QTable({name: values for name, (values, _) in columns.items()})
@@ -225,12 +265,13 @@ def demo(out="astrolearn-demo", *, seed=1, weights="fermi-lat", nside=256, overw
     say("looking for sources", quiet)
     catalogue = finder.predict(skymap)
     catalogue.meta |= {"seed": seed, "weights": str(weights), "astrolearn": version("astrolearn")}
-    truth = skymap.sources[skymap.sources["significance"] >= finder.min_significance]
-    parts = {name: recover(catalogue, truth, finder.match_radius, min_latitude=latitude)
+    truth = skymap.sources[skymap.sources["significance"] >= finder.setting("min_significance")]
+    radius = finder.setting("match_radius")
+    parts = {name: recover(catalogue, truth, radius, min_latitude=latitude)
              for name, latitude in (("whole sky", 0), ("|b| > 20 deg", 20))}
     limit = parts["whole sky"].complete_above
     say("drawing the sky", quiet)
-    figure = plot_sky(skymap, catalogue, truth, min_flux=limit if limit > 0 else None, radius=finder.match_radius,
+    figure = plot_sky(skymap, catalogue, truth, min_flux=limit if limit > 0 else None, radius=radius,
                       title="Simulated Fermi-LAT sky: ten years, FRONT photons of 0.3 GeV to 1 TeV")
     out.mkdir(parents=True, exist_ok=True)
     written = write_outputs([

@@ -1,10 +1,9 @@
-"""`PointSourceFinder`: point sources in counts maps, from patches of sky to a catalogue with honest errors.
+"""`PointSourceFinder`: point sources in images of the sky, from a network's map of probability to a catalogue.
 
-The flow is one way: a map is brought to arrays (`observation`), its background is fitted (`background`), the channels
-that the network sees are made (`features`), the network turns patches into maps of probability and offsets (`network`),
-peaks become positions (`localize`), and positions become counts and significances (`measure`). Training cuts patches
-from maps whose sources are known (`patches`); every eighth map is kept out of it to calibrate probabilities and
-position errors on skies that the network has not seen.
+Counts maps of gamma rays and optical images have little in common but the question. What is particular to each is in a
+module of its own (`counts_maps`, `optical.star_images`): how an image is prepared, which network sees it, and how peaks
+become rows of a catalogue. Here is what both share: the interface, the training, and that every eighth image is kept
+out of it to calibrate probabilities and position errors on what the network has not seen.
 """
 
 from functools import partial
@@ -13,94 +12,93 @@ from numbers import Integral, Real
 import astropy.units as u
 import numpy as np
 import torch
-from astropy.coordinates import SkyCoord
-from scipy.optimize import minimize
-from scipy.special import expit, logit
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from astrolearn.core.estimator import NetworkEstimator
-from astrolearn.core.inputs import as_quantity
 from astrolearn.core.net import OneCycle
 from astrolearn.core.parallel import map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
-from astrolearn.core.tables import SampleTable
-from astrolearn.sky.lattice import ImageLattice
-from astrolearn.sky.matching import match, source_coords
 from astrolearn.sky.skymap import SkyMap
-from astrolearn.sources.features import CHANNELS, extract_features
-from astrolearn.sources.fermi.instrument import EVENT_TYPES, lat_psf
-from astrolearn.sources.localize import LOCALIZERS, find_peaks, merge, near_a_former
-from astrolearn.sources.measure import measure
-from astrolearn.sources.network import HALO, OUTPUTS, HeatmapLoss, PyramidUNet, bounded
-from astrolearn.sources.observation import observe
-from astrolearn.sources.patches import PatchDataset, augment, cut_training_patches, draw_targets
+from astrolearn.sources.counts_maps import CountsMaps
+from astrolearn.sources.network import HeatmapLoss
+from astrolearn.sources.optical.star_images import StarImages
 
 __all__ = ["PointSourceFinder"]
 
-_R68 = np.sqrt(-2 * np.log(1 - 0.68))  # 68 % radius of a round Gaussian, in sigma per axis
+_KINDS = {"counts": CountsMaps, "optical": StarImages}
 _CALIBRATION_EVERY = 8
-_KINDS = ("sphere", "wide pixels", "image")
-_UNCALIBRATED = {"slope": 1.0, "intercept": 0.0, "second_slope": 1.0, "second_intercept": 0.0, "error_scale": 1.0}
-_ENOUGH = 200  # true detections from which a kind of map is calibrated by itself
-_MERGE = 1.0  # pixels within which two detections are one
 
 
 class PointSourceFinder(NetworkEstimator):
     """
-    Point sources in gamma-ray counts maps.
+    Point sources in gamma-ray counts maps and in optical images.
 
-    A multi-input U-Net gives every pixel a probability of holding a source; peaks of that map become a catalogue. One
-    fitted finder serves maps of other energy bins, pixel sizes, PSFs, exposures and backgrounds than it was trained on.
+    A U-Net gives every pixel a probability of holding a source; peaks of that map become a catalogue. One fitted finder
+    serves images of other instruments than it was trained on: counts maps of other energy bins, pixel sizes, PSFs,
+    exposures and backgrounds; optical images of other seeing, gain, unit, background and crowding.
 
     Parameters
     ----------
+    kind : {"counts", "optical"}, optional
+        What the images are: ``"counts"`` maps of single photons, HEALPix or WCS, whose PSF is known; or ``"optical"``
+        images of any unit, with a background to be subtracted and stars that show the PSF.
     threshold : float, optional
         Smallest probability of a detection that `predict` reports, 0 to 1. Change it with ``set_params`` without
-        fitting again. Of calibrated probabilities half the best F1 is the threshold that reaches it (Lipton et al.
-        2014, ECML PKDD, 225), and F1 is near 0.7 on LAT maps.
-    localizer : {"offset", "log", "kmeans"}, optional
-        How peaks become positions: the network's own offsets, a fit to the Laplacian of Gaussian, or the clustering of
-        Panes et al. (2021, A&A 656, A62).
+        fitting again. Default: 0.35 for counts, 0.5 for optical images. Of calibrated probabilities half the best F1 is
+        the threshold that reaches it (Lipton et al. 2014, ECML PKDD, 225), and F1 is near 0.7 on LAT maps.
+    localizer : str, optional
+        How peaks become positions. For counts ``"offset"`` (default), the network's own offsets, ``"log"``, a fit to
+        the Laplacian of Gaussian, or ``"kmeans"``, the clustering of Panes et al. (2021, A&A 656, A62). For optical
+        images ``"windowed"`` (default), centroids in a Gaussian window where no neighbour disturbs them, and the
+        network's offsets elsewhere, or ``"offset"``, those everywhere.
     match_radius : Quantity or str, optional
-        A detection is true if a source lies within this radius, or within 1.1 pixels where pixels are larger: what
-        ``probability`` refers to and `score` measures. Bare numbers are degrees.
+        A detection is true if a source lies within this radius: what ``probability`` refers to and `score` measures.
+        For counts bare numbers are degrees, the default is 0.3 deg, and where pixels are larger it is 1.1 pixels. For
+        optical images it is in pixels, 1 by default.
     min_significance : float, optional
-        Simulated sources whose expected significance (column ``significance`` of a map's truth table, in standard
-        deviations) is below this are taken as background.
-    psf : str or Quantity, optional
-        For maps that carry no PSF: an event type of the LAT (``"FRONT"``, ``"BACK"``, ``"FRONT+BACK"``, ``"PSF0"`` ...
-        ``"PSF3"``), whose P8R3 PSF is then taken for the map's energies, or the 68 % containment radii of the energy
-        bins, such as ``"0.8, 0.4 deg"``.
+        Simulated sources whose expected significance (column ``significance`` of an image's truth table, in standard
+        deviations) is below this are not asked for: 2.5 for counts, where they are background; 5 for optical images,
+        where finding them is neither right nor wrong.
+    psf : str, Quantity or float, optional
+        Of counts maps that carry no PSF: an event type of the LAT (``"FRONT"``, ``"BACK"``, ``"FRONT+BACK"`` (default),
+        ``"PSF0"`` ... ``"PSF3"``), whose P8R3 PSF is then taken for the map's energies, or the 68 % containment radii
+        of the energy bins, such as ``"0.8, 0.4 deg"``. Of optical images: the full width at half maximum of stars in
+        pixels; by default it is measured on each image.
     width : int, optional
-        Feature channels of the network at its finest level.
+        Feature channels of the network at its finest level. Default: 16 for counts, 48 for optical images.
     device, batch_size, max_epochs, lr, random_state, verbose, n_jobs
         See `~astrolearn.core.estimator.NetworkEstimator`.
 
     Attributes
     ----------
     calibration_ : dict
-        For maps of each kind (``sphere``, ``wide pixels`` than the PSF, ``image``): ``slope`` and ``intercept`` that
-        turn the network's logit of a match into that of ``probability``, the same with ``second_`` for detections
-        within the match radius of a stronger one (there from the logit of a source), and ``error_scale`` of the
-        position errors.
+        What turns the network's outputs into probabilities and errors. For counts maps of each kind (``sphere``, ``wide
+        pixels`` than the PSF, ``image``): ``slope`` and ``intercept`` that turn the network's logit of a match into
+        that of ``probability``, the same with ``second_`` for detections within the match radius of a stronger one
+        (there from the logit of a source), and ``error_scale`` of the position errors. For optical images the
+        ``weights`` and ``intercept`` of a logistic regression on the network's two logits and log error; for both ways
+        to find positions, ``offset_error`` and ``windowed_error``, a factor on the errors and the least error.
     net_ : `skorch.NeuralNet`
         The network.
 
     Examples
     --------
     >>> from astrolearn import PointSourceFinder
-    >>> finder = PointSourceFinder.from_pretrained("fermi-lat")    # doctest: +SKIP
-    >>> catalogue = finder.predict(skymap)                         # doctest: +SKIP
+    >>> finder = PointSourceFinder.from_pretrained("fermi-lat")        # doctest: +SKIP
+    >>> catalogue = finder.predict(skymap)                             # doctest: +SKIP
+    >>> finder = PointSourceFinder.from_pretrained("optical-stars")    # doctest: +SKIP
+    >>> catalogue = finder.predict(ccd_data)                           # doctest: +SKIP
     """
 
     _parameter_constraints = NetworkEstimator._parameter_constraints | {
-        "threshold": [Interval(Real, 0, 1, closed="both")],
-        "localizer": [StrOptions(set(LOCALIZERS))],
-        "match_radius": [u.Quantity, str, Real],
-        "min_significance": [Interval(Real, 0, None, closed="left")],
-        "psf": [str, u.Quantity],
-        "width": [Interval(Integral, 1, None, closed="left")],
+        "kind": [StrOptions(set(_KINDS))],
+        "threshold": [Interval(Real, 0, 1, closed="both"), None],
+        "localizer": [StrOptions({name for kind in _KINDS.values() for name in kind.localizers}), None],
+        "match_radius": [u.Quantity, str, Real, None],
+        "min_significance": [Interval(Real, 0, None, closed="left"), None],
+        "psf": [str, u.Quantity, Real, None],
+        "width": [Interval(Integral, 1, None, closed="left"), None],
     }
     _fitted_names = ("calibration_",)
     _mixed_precision = True
@@ -108,12 +106,13 @@ class PointSourceFinder(NetworkEstimator):
     def __init__(
         self,
         *,
-        threshold=0.35,
-        localizer="offset",
-        match_radius="0.3 deg",
-        min_significance=2.5,
-        psf="FRONT+BACK",
-        width=16,
+        kind="counts",
+        threshold=None,
+        localizer=None,
+        match_radius=None,
+        min_significance=None,
+        psf=None,
+        width=None,
         device="auto",
         batch_size=16,
         max_epochs=12,
@@ -131,6 +130,7 @@ class PointSourceFinder(NetworkEstimator):
             verbose=verbose,
             n_jobs=n_jobs,
         )
+        self.kind = kind
         self.threshold = threshold
         self.localizer = localizer
         self.match_radius = match_radius
@@ -138,17 +138,36 @@ class PointSourceFinder(NetworkEstimator):
         self.psf = psf
         self.width = width
 
+    def setting(self, name):
+        """
+        Value of a parameter that is in force: its own, or the default of this kind of image.
+
+        Parameters
+        ----------
+        name : str
+            Of a parameter whose default is `None`.
+
+        Returns
+        -------
+        value
+        """
+        value = getattr(self, name)
+        return _KINDS[self.kind].defaults[name] if value is None else value
+
     def fit(self, maps, sources=None):
         """
-        Train on maps whose sources are known.
+        Train on images whose sources are known.
 
         Parameters
         ----------
         maps : SkyMap, `~astropy.nddata.NDData`, or an iterable of them
-            Counts maps. An iterable is read once, one map at a time: a generator of simulated skies need not fit in
-            memory. With eight maps or more every eighth is kept for calibration; with fewer the first one does both.
+            Counts maps or optical images. An iterable is read once, one at a time: a generator of simulated images need
+            not fit in memory. With eight images or more every eighth is kept for calibration; with fewer the first one
+            does both.
         sources : SkyCoord, Table with a column ``coord``, or a list with one of these per map, optional
-            The sources of each map. Default: the map's own ``sources`` (``meta["sources"]`` of an image).
+            The sources of each map. For optical images a table may have ``x_centroid`` and ``y_centroid`` (0-based
+            pixel centres) instead; if there is a column ``kind``, only rows of ``"star"`` are point sources. Default:
+            the map's own ``sources`` (``meta["sources"]`` of an image).
 
         Returns
         -------
@@ -159,12 +178,10 @@ class PointSourceFinder(NetworkEstimator):
         ValueError
             If there are no maps, a map has no known sources, or the numbers of maps and source lists differ.
         """
-        self._validate_params()
-        rng = make_rng(self.random_state)
+        self._check_parameters()
+        rng, kind = make_rng(self.random_state), _KINDS[self.kind](self)
         parts, held = [], []
-        prepare = partial(
-            _prepare, psf=self._default_psf, min_significance=self.min_significance, radius=self._match_radius
-        )
+        prepare = partial(_prepare_numbered, kind.preparation(True), kind.preparation(False))
         total = len(maps) if isinstance(maps, list | tuple) else None
         prepared = map_batches(prepare, enumerate(_pairs(maps, sources)), self.n_jobs)
         for cut, kept in progress(prepared, "preparing maps", total=total, verbose=self.verbose):
@@ -173,39 +190,50 @@ class PointSourceFinder(NetworkEstimator):
         if not parts:
             raise ValueError("there are no maps to fit: give at least one")
         self._augment_rng = np.random.default_rng(rng.integers(2**63))
-        self._fit_net(PatchDataset(parts), rng=rng)
+        self._fit_net(kind.dataset(parts), rng=rng)
         del self._augment_rng
         # the first map, which was trained on, calibrates only if there was no other
-        self.calibration_ = self._calibrate(held[1:] or held)
+        self.calibration_ = kind.calibrate(held[1:] or held)
         return self
 
     def predict(self, skymap):
         """
-        Find the sources of a map.
+        Find the sources of an image.
 
         Parameters
         ----------
         skymap : SkyMap or `~astropy.nddata.NDData`, or a list of them
-            Counts map(s); see `SkyMap` for what they carry.
+            Counts map(s), see `SkyMap` for what they carry; or optical image(s), whose ``mask`` and ``uncertainty`` are
+            used, and the level ``meta["SATURATE"]`` from which pixels are saturated.
 
         Returns
         -------
         SampleTable or list of SampleTable
-            One row per source of probability ``threshold`` or more, by falling probability: ``coord``; ``coord_error``
-            (68 % radius, deg); ``probability`` (that a true source lies within the match radius); ``significance``
-            (standard deviations); ``counts``, ``counts_error`` (over all bins) and the same per energy bin,
-            ``bin_counts``, ``bin_counts_error``; ``flux``, ``flux_error`` and ``bin_flux``, ``bin_flux_error`` (1 /
-            (cm2 s)) where the exposure is known; ``x_centroid``, ``y_centroid`` for images (0-based pixel centres).
+            One row per source of probability ``threshold`` or more, by falling probability. ``probability`` is that a
+            true source lies within the match radius; ``significance`` is in standard deviations.
+
+            Of counts maps also ``coord``; ``coord_error`` (68 % radius, deg); ``counts``, ``counts_error`` (over all
+            bins) and the same per energy bin, ``bin_counts``, ``bin_counts_error``; ``flux``, ``flux_error`` and
+            ``bin_flux``, ``bin_flux_error`` (1 / (cm2 s)) where the exposure is known; ``x_centroid``, ``y_centroid``
+            for images (0-based pixel centres).
+
+            Of optical images also ``flux``, ``flux_error``, in the image's unit: the light within three times the
+            stars' width, neighbours taken off; ``x_centroid``, ``y_centroid``, and ``centroid_error``, their standard
+            deviation per axis in pixels; where there is a celestial WCS, ``coord`` and ``coord_error`` (68 % radius,
+            arcsec). ``meta["fwhm"]`` is the stars' width.
+
+        Raises
+        ------
+        TypeError
+            If it is no map or image.
+        ValueError
+            If it is empty, has no valid pixels, or is of the wrong shape.
         """
-        self._validate_params()
+        self._check_parameters()
         if isinstance(skymap, list | tuple):
             return [self.predict(one) for one in skymap]
         self._require_fitted()
-        observation = observe(skymap, self._default_psf)
-        features = extract_features(observation, self.verbose)
-        found = self._candidates(observation, self._maps(observation, features))
-        found = found[found["probability"] >= self.threshold]
-        return self._catalogue(observation, features.background, found)
+        return _KINDS[self.kind](self).predict(skymap)
 
     def predict_map(self, skymap):
         """
@@ -214,33 +242,18 @@ class PointSourceFinder(NetworkEstimator):
         Parameters
         ----------
         skymap : SkyMap or `~astropy.nddata.NDData`
-            Counts map.
+            Counts map or optical image.
 
         Returns
         -------
         SkyMap or `~astropy.nddata.NDData`
             Of the same kind, ordering and frame, one plane, no unit: the probability that a source lies within a pixel
-            of here (a pixel as the network uses: a map much finer than its PSF is summed 2 x 2 first). Pixels that were
-            not observed are masked.
+            of here (a pixel as the network uses: a counts map much finer than its PSF is summed 2 x 2 first). Pixels
+            that were not observed are masked.
         """
-        self._validate_params()
+        self._check_parameters()
         self._require_fitted()
-        observation = observe(skymap, self._default_psf)
-        maps = self._maps(observation, extract_features(observation, self.verbose))
-        lattice, probability, valid = observation.lattice, maps["source"].astype(np.float32), observation.valid
-        if observation.undersampled:
-            probability = observation.search_lattice.max_children(probability)
-        for _ in range(int(np.log2(observation.factor))):
-            # back to the pixels of the map itself
-            probability, valid = lattice.spread(probability), lattice.spread(valid)
-        if isinstance(skymap, SkyMap):
-            mask = None if valid.all() else ~valid
-            result = SkyMap(probability[None], unit=u.dimensionless_unscaled, frame=skymap.frame, nest=True, mask=mask)
-            return result if skymap.nest else result.to_order(nest=False)
-        inside = tuple(slice(n) for n in np.shape(skymap.data)[-2:])
-        return type(skymap)(
-            probability[inside], unit=u.dimensionless_unscaled, wcs=skymap.wcs.celestial, mask=~valid[inside]
-        )
+        return _KINDS[self.kind](self).predict_map(skymap)
 
     def score(self, maps, sources=None):
         """
@@ -256,116 +269,10 @@ class PointSourceFinder(NetworkEstimator):
         float
             Over all maps together. Simulated sources below ``min_significance`` are not asked for.
         """
-        true, found, wanted = 0, 0, 0
-        for skymap, truth in _pairs(maps, sources):
-            coords = _detectable(truth, self.min_significance)
-            catalogue = self.predict(skymap)
-            found, wanted = found + len(catalogue), wanted + len(coords)
-            if len(catalogue) and len(coords):
-                radius = self._match_radius(observe(skymap, self._default_psf))
-                true += self._is_true(catalogue["coord"], coords, radius * u.rad).sum()
-        return 2 * true / max(found + wanted, 1)
-
-    @staticmethod
-    def _is_true(detections, sources, radius):
-        """Whether each detection has a source of its own within ``radius``."""
-        true = np.zeros(len(detections), bool)
-        true[match(detections, sources, radius).catalogue_index] = True
-        return true
-
-    def _default_psf(self, energy_edges):
-        radii = parse_psf(self.psf)
-        if radii is not None:
-            return radii
-        if energy_edges is None:
-            raise ValueError(
-                "the map has neither a PSF nor energy_edges: set one of them, or the finder's psf to 68 % radii"
-            )
-        return lat_psf(energy_edges, self.psf)
-
-    def _match_radius(self, observation):
-        """Radius within which a detection is true, in radians."""
-        asked = as_quantity(self.match_radius, u.deg, "match_radius").to_value(u.rad)
-        return max(asked, 1.1 * observation.lattice.pixel_size)
-
-    def _network(self):
-        return partial(PyramidUNet, channels=[len(CHANNELS[level]) for level in sorted(CHANNELS)], width=self.width)
-
-    def _net_options(self):
-        options = {"criterion": HeatmapLoss, "optimizer": torch.optim.AdamW, "callbacks": [OneCycle()]}
-        if hasattr(self, "_augment_rng"):
-            options["iterator_train__collate_fn"] = partial(augment, generator=self._augment_rng)
-        return options
-
-    def _maps(self, observation, features):
-        """Probability and offset maps of the whole observation: dict of arrays, shape search_lattice.shape."""
-        lattice, valid = observation.search_lattice, observation.search_valid
-        out = np.zeros((len(OUTPUTS), *lattice.shape), np.float32)
-        per_batch = max(1, self.batch_size // 2)
-        groups = [np.arange(i, min(i + per_batch, lattice.n_patches)) for i in range(0, lattice.n_patches, per_batch)]
-        used = [g for g in groups if lattice.cut(valid[None].astype(np.uint8), g, 0).any()]
-        batches = ({f"level{i}": c.astype(np.float32) for i, c in enumerate(features.cut(g, HALO))} for g in used)
-        for group, result in zip(used, self._forward_batches(batches, total=len(used)), strict=True):
-            lattice.assemble(result[..., HALO:-HALO, HALO:-HALO], group, out)
-        maps = dict(zip(OUTPUTS, out, strict=True))
-        maps["source"] = np.where(valid, expit(maps["source"]), 0)
-        return maps
-
-    def _candidates(self, observation, maps):
-        """All peaks: QTable of coord, logit, probability, error (68 % radius in radians), by falling probability."""
-        lattice = observation.search_lattice
-        peaks = find_peaks(lattice, maps, self.localizer)
-        coords = lattice.positions(peaks.pixel, peaks.dx, peaks.dy)
-        # a peak at the border of what was observed may point beyond it
-        at = lattice.offsets(coords)[0]
-        inside = (at >= 0) & (peaks.pixel >= 0)
-        inside[inside] = observation.search_valid.ravel()[at[inside]]
-        peaks, coords = peaks[inside], coords[inside]
-        source = logit(np.clip(maps["source"].ravel()[peaks.pixel].astype(float), 1e-6, 1 - 1e-6))
-        kept = merge(coords, source, _MERGE * lattice.pixel_size)
-        peaks, coords, source = peaks[kept], coords[kept], source[kept]
-        # near a stronger peak it is the stronger one's source that makes a match probable: the weaker peak must show
-        # that it has one of its own
-        second = near_a_former(coords, self._match_radius(observation))
-        evidence = np.where(second, source, maps["match"].ravel()[peaks.pixel])
-        error = np.exp(bounded(maps["log_error"].ravel()[peaks.pixel], np)) * _R68 * lattice.pixel_size
-        table = SampleTable({"coord": coords, "evidence": evidence, "second": second})
-        calibration = self.calibration_[_kind(observation)]
-        table["error"] = error * calibration["error_scale"]
-        slope, intercept = (
-            np.where(second, calibration[f"second_{name}"], calibration[name]) for name in ("slope", "intercept")
-        )
-        table["probability"] = expit(slope * evidence + intercept)
-        if isinstance(lattice, ImageLattice):
-            table["x_centroid"], table["y_centroid"] = lattice.image_xy(peaks.pixel, peaks.dx, peaks.dy)
-        return table[np.argsort(-table["probability"], kind="stable")]
-
-    def _catalogue(self, observation, background, found):
-        photometry = measure(observation, background, found["coord"], self.verbose)
-        catalogue = SampleTable()
-        catalogue["coord"] = SkyCoord(found["coord"])
-        catalogue["coord_error"] = np.rad2deg(found["error"]) * u.deg
-        catalogue["probability"] = found["probability"]
-        catalogue["significance"] = photometry.significance
-        bins, errors = photometry.counts * u.ct, photometry.counts_error * u.ct
-        catalogue["counts"], catalogue["counts_error"] = bins.sum(axis=1), np.sqrt(np.square(errors).sum(axis=1))
-        catalogue["bin_counts"], catalogue["bin_counts_error"] = bins, errors
-        if observation.exposure is not None:
-            pixel = observation.lattice.offsets(catalogue["coord"])[0]
-            exposure = observation.exposure.reshape(observation.n_energy, -1)[:, pixel].T * u.cm**2 * u.s
-            seen = np.where(exposure > 0, exposure, np.nan * exposure.unit)
-            flux, flux_error = (photometry.counts / seen), (photometry.counts_error / seen)
-            catalogue["flux"] = flux.sum(axis=1)
-            catalogue["flux_error"] = np.sqrt(np.square(flux_error).sum(axis=1))
-            catalogue["bin_flux"], catalogue["bin_flux_error"] = flux, flux_error
-        for name in ("x_centroid", "y_centroid"):
-            if name in found.colnames:
-                catalogue[name] = found[name]
-        catalogue.meta["threshold"] = float(self.threshold)
-        catalogue.meta["localizer"] = self.localizer
-        if observation.energy_edges is not None:
-            catalogue.meta["energy_edges"] = observation.energy_edges.to_string()
-        return catalogue
+        self._check_parameters()
+        kind = _KINDS[self.kind](self)
+        true, found, wanted = np.sum([kind.compare(*pair) for pair in _pairs(maps, sources)], axis=0)
+        return float(2 * true / max(found + wanted, 1))
 
     def calibrate(self, maps, sources=None):
         """
@@ -382,109 +289,38 @@ class PointSourceFinder(NetworkEstimator):
         self
         """
         self._require_fitted()
-        prepare = partial(_prepare_truth, psf=self._default_psf, min_significance=self.min_significance)
+        kind = _KINDS[self.kind](self)
+        prepare = partial(_prepare_numbered, None, kind.preparation(False))
         total = len(maps) if isinstance(maps, list | tuple) else None
-        prepared = map_batches(prepare, _pairs(maps, sources), self.n_jobs)
-        self.calibration_ = self._calibrate(progress(prepared, "calibrating", total=total, verbose=self.verbose))
+        prepared = map_batches(prepare, enumerate(_pairs(maps, sources)), self.n_jobs)
+        held = (kept for _, kept in progress(prepared, "calibrating", total=total, verbose=self.verbose))
+        self.calibration_ = kind.calibrate(held)
         return self
 
-    def _calibrate(self, held):
-        """`calibration_` from (observation, features, true positions) of maps that were not trained on."""
-        self.calibration_ = {kind: dict(_UNCALIBRATED) for kind in _KINDS}
-        parts = {kind: [] for kind in _KINDS}
-        for observation, features, coords in held:
-            found = self._candidates(observation, self._maps(observation, features))
-            result = match(found["coord"], coords, self._match_radius(observation) * u.rad)
-            true, pull = np.zeros(len(found), bool), np.full(len(found), np.nan)
-            true[result.catalogue_index] = True
-            pull[result.catalogue_index] = result.separation.to_value(u.rad) / found["error"][result.catalogue_index]
-            pull[found["probability"] <= 0.5] = np.nan
-            parts[_kind(observation)].append(np.stack([found["evidence"], found["second"], true, pull]))
-        parts = {kind: np.concatenate(p or [np.zeros((4, 0))], axis=1) for kind, p in parts.items()}
-        pooled = np.concatenate(list(parts.values()), axis=1)
-        return {kind: _fit_calibration(p if p[2].sum() >= _ENOUGH else pooled) for kind, p in parts.items()}
+    def _check_parameters(self):
+        self._validate_params()
+        known = _KINDS[self.kind].localizers
+        if self.localizer is not None and self.localizer not in known:
+            raise ValueError(f"localizer={self.localizer!r} is not one for {self.kind} images: {', '.join(known)}")
+
+    def _network(self):
+        return _KINDS[self.kind](self).network()
+
+    def _net_options(self):
+        options = {"criterion": HeatmapLoss, "optimizer": torch.optim.AdamW, "callbacks": [OneCycle()]}
+        options |= _KINDS[self.kind].net_options
+        if hasattr(self, "_augment_rng"):
+            augment = _KINDS[self.kind].augment
+            options["iterator_train__collate_fn"] = partial(augment, generator=self._augment_rng)
+        return options
 
 
-def _fit_calibration(rows):
-    """Entries of one kind from evidence, whether near a stronger peak, whether true, pull: (4, n_detection)."""
-    evidence, second, true, pull = rows
-    calibration = dict(_UNCALIBRATED)
-    for prefix, chosen in (("", second == 0), ("second_", second == 1)):
-        slope, intercept = _fit_platt(evidence[chosen], true[chosen])
-        calibration[f"{prefix}slope"], calibration[f"{prefix}intercept"] = slope, intercept
-    pull = pull[np.isfinite(pull)]
-    if len(pull) >= 20:
-        calibration["error_scale"] = float(np.quantile(pull, 0.68))
-    return calibration
-
-
-def _kind(observation):
-    """Which calibration a map takes."""
-    if observation.undersampled:
-        return "wide pixels"
-    return "image" if isinstance(observation.lattice, ImageLattice) else "sphere"
-
-
-def parse_psf(psf):
-    """
-    Read the radii of a PSF.
-
-    Parameters
-    ----------
-    psf : str or Quantity
-        See `PointSourceFinder`.
-
-    Returns
-    -------
-    Quantity or None
-        68 % radii in degrees; None for an event type of the LAT.
-
-    Raises
-    ------
-    ValueError
-        If the text is neither.
-    """
-    if not isinstance(psf, str):
-        return psf
-    if psf in EVENT_TYPES:
-        return None
-    *numbers, unit = psf.replace(",", " ").split() or [""]
-    try:
-        return u.Quantity([float(number) for number in numbers], unit).to(u.deg)
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"psf {psf!r} is neither an event type ({', '.join(EVENT_TYPES)}) nor radii such as '0.8, 0.4 deg'"
-        ) from None
-
-
-def _fit_platt(logits, labels):
-    """Slope and intercept of a logistic regression of labels on logits (Platt 1999), slightly held to identity."""
-
-    def loss(parameters):
-        z = parameters[0] * logits + parameters[1]
-        return np.sum(np.logaddexp(0, z) - labels * z) + (parameters[0] - 1) ** 2 + 0.1 * parameters[1] ** 2
-
-    return tuple(float(p) for p in minimize(loss, [1.0, 0.0]).x)
-
-
-def _prepare_truth(pair, psf, min_significance):
-    """Observation, features and wanted positions of a map and its sources."""
-    skymap, truth = pair
-    observation = observe(skymap, psf)
-    return observation, extract_features(observation), _detectable(truth, min_significance)
-
-
-def _prepare(numbered, psf, min_significance, radius):
+def _prepare_numbered(for_training, for_calibration, numbered):
     """Training patches of a map, and what calibration needs of it; every eighth map only calibrates."""
     number, pair = numbered
-    observation, features, coords = _prepare_truth(pair, psf, min_significance)
-    calibrates = number % _CALIBRATION_EVERY == _CALIBRATION_EVERY - 1
-    cut = None
-    if not calibrates:
-        lattice, valid = observation.search_lattice, observation.search_valid
-        targets = draw_targets(lattice, valid, coords, radius(observation) / lattice.pixel_size)
-        cut = cut_training_patches(features, targets, valid, np.random.default_rng(number))
-    return cut, (observation, features, coords) if calibrates or number == 0 else None
+    calibrates = for_training is None or number % _CALIBRATION_EVERY == _CALIBRATION_EVERY - 1
+    cut, kept = (for_calibration if calibrates else for_training)(pair, number)
+    return cut, kept if calibrates or number == 0 else None
 
 
 def _pairs(maps, sources):
@@ -507,11 +343,3 @@ def _pairs(maps, sources):
     if len(maps) != len(sources):
         raise ValueError(f"{len(maps)} maps but {len(sources)} lists of sources")
     yield from zip(maps, sources, strict=True)
-
-
-def _detectable(truth, min_significance):
-    """Positions of the sources that can be asked for."""
-    coords = source_coords(truth)
-    if not isinstance(truth, SkyCoord) and "significance" in truth.colnames:
-        coords = coords[np.asarray(truth["significance"]) >= min_significance]
-    return SkyCoord(coords.frame)  # a column of a table cannot be pickled alone

@@ -17,7 +17,7 @@ from scipy.stats import chi2
 from astrolearn.core.progress import progress
 from astrolearn.sources.features import LEVELS, bin_levels
 
-__all__ = ["Photometry", "measure"]
+__all__ = ["Photometry", "local_variances", "measure"]
 
 _REACH = 4  # pixels to each side of a source that take part
 _SUB = 3  # sub-pixels along a pixel next to a source
@@ -126,7 +126,7 @@ def _fit_bin(view, background, i, footprint):
     without = np.maximum(with_source - light, 1e-12)
     gain = 2 * (n[pairs.row] * np.log(with_source / without) - light)
     statistic = np.maximum(np.bincount(pairs.col, gain, minlength=n_source), 0)
-    return fitted[:n_source], np.sqrt(_variances(information, n_source)), statistic
+    return fitted[:n_source], np.sqrt(local_variances(information, n_source)), statistic
 
 
 class _Footprints:
@@ -162,7 +162,7 @@ def _vectors(coords):
     return coords.cartesian.xyz.value.T
 
 
-def _variances(information, n_source):
+def local_variances(information, n_source):
     """Diagonal of the inverse for the first rows, each element from the source and what it overlaps with most."""
     diagonal = information.diagonal()
     scaled = information.multiply(1 / np.sqrt(diagonal)[:, None]).multiply(1 / np.sqrt(diagonal)[None]).tocoo()

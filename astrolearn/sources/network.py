@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["HALO", "OUTPUTS", "HeatmapLoss", "PyramidUNet", "bounded"]
+__all__ = ["HALO", "OUTPUTS", "PRIOR_LOGIT", "HeatmapLoss", "PyramidUNet", "bounded", "double_convolution"]
 
 HALO = 24  # pixels around a patch that can influence it: 2 + 4 + 8 + 4 + 2 of the convolutions, and their stems
 OUTPUTS = ("source", "match", "dx", "dy", "log_error")
-_PRIOR_LOGIT = -4.0  # sources fill about 2 % of the pixels
+PRIOR_LOGIT = -4.0  # sources fill about 2 % of the pixels
 _LOG_ERROR_RANGE = 4.0
 
 
@@ -23,7 +23,8 @@ def bounded(log_error, library):
     return _LOG_ERROR_RANGE * library.tanh(log_error / _LOG_ERROR_RANGE)
 
 
-def _block(n_in, n_out):
+def double_convolution(n_in, n_out):
+    """Two convolutions of 3 x 3 pixels with batch normalisation."""
     layers = []
     for n_before in (n_in, n_out):
         layers += [nn.Conv2d(n_before, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
@@ -46,15 +47,17 @@ class PyramidUNet(nn.Module):
         super().__init__()
         widths = [width * 2**level for level in range(len(channels))]
         self.down = nn.ModuleList(
-            _block(n + (widths[level - 1] if level else 0), widths[level]) for level, n in enumerate(channels)
+            double_convolution(n + (widths[level - 1] if level else 0), widths[level])
+            for level, n in enumerate(channels)
         )
         self.up = nn.ModuleList(
-            _block(widths[level] + widths[level + 1], widths[level]) for level in reversed(range(len(channels) - 1))
+            double_convolution(widths[level] + widths[level + 1], widths[level])
+            for level in reversed(range(len(channels) - 1))
         )
         self.head = nn.Conv2d(widths[0], len(OUTPUTS), 1)
         with torch.no_grad():
             self.head.bias.zero_()
-            self.head.bias[:2] = _PRIOR_LOGIT
+            self.head.bias[:2] = PRIOR_LOGIT
 
     def forward(self, **levels):
         """
