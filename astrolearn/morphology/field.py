@@ -5,14 +5,14 @@ any band is not known: where it is masked, not finite, without a positive uncert
 an image that has many zeros, as mosaics have beyond what was observed.
 """
 
-import warnings
 from dataclasses import dataclass, replace
 
 import astropy.units as u
 import numpy as np
-from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from scipy.ndimage import gaussian_filter1d
+
+from astrolearn.sky.nddata import has_blank_zeros
 
 __all__ = ["BandImages"]
 
@@ -20,7 +20,6 @@ _ALL = (slice(None), slice(None))
 _STRIP = 512  # rows that are read at once
 _SQUARE = 64  # pixels, in which the noise is about the same
 _SAMPLE = 1_000_000  # pixels that tell the sky of an image
-_ZEROS = 1e-3  # share of exact zeros above which they are no measurements
 _HALF_NORMAL = 0.6745  # median of the absolute value of a standard normal deviate
 _ROUNDS, _BINS, _KERNEL = 6, 20, 0.5  # of finding the densest value: bins per noise, smoothing in units of the noise
 
@@ -66,7 +65,8 @@ class BandImages:
 
     def __post_init__(self):
         self._statistics = None
-        self._zeros_are_blank = [self._has_blank_zeros(i) for i in range(len(self))]
+        self._zeros_are_blank = [has_blank_zeros(np.asarray(data[self._grid]), band)
+                                 for data, band in zip(self.data, self.names, strict=True)]  # fmt: skip
 
     def __len__(self):
         return len(self.names)
@@ -76,17 +76,6 @@ class BandImages:
         """Every so many pixels, a million at most."""
         step = max(1, int(np.ceil(np.sqrt(self.shape[0] * self.shape[1] / _SAMPLE))))
         return slice(None, None, step), slice(None, None, step)
-
-    def _has_blank_zeros(self, i):
-        values = np.asarray(self.data[i][self._grid])
-        if values.dtype.kind != "f":
-            return False
-        share = np.mean(values == 0)
-        if share <= _ZEROS or np.array_equal(values, np.rint(values)):  # whole numbers may well be 0
-            return False
-        warnings.warn(f"{share:.1%} of the pixels in {self.names[i]} are exactly 0: they are taken as not observed",
-                      AstropyUserWarning, stacklevel=5)  # fmt: skip
-        return True
 
     def read(self, part=_ALL):
         """

@@ -1,15 +1,20 @@
 """What images of the kinds of `~astropy.nddata.NDData` carry beside their data, read without losing it silently.
 
 An uncertainty may be a standard deviation, a variance or a weight, and have a unit of its own; the WCS of a slice of an
-NDData is wrapped, so that it does not look like one.
+NDData is wrapped, so that it does not look like one; and mosaics are exactly 0 beyond what was observed.
 """
+
+import warnings
 
 import astropy.units as u
 import numpy as np
 from astropy.nddata import StdDevUncertainty
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 
-__all__ = ["fits_wcs", "standard_deviations"]
+__all__ = ["fits_wcs", "has_blank_zeros", "standard_deviations"]
+
+_ZEROS = 1e-3  # share of exact zeros above which they are no measurements
 
 
 def fits_wcs(image, name="the image"):
@@ -41,6 +46,39 @@ def fits_wcs(image, name="the image"):
         raise ValueError(f"{name} has a WCS of the type {type(plain).__name__}, such as slices of NDData have, and not "
                          "of a FITS image: slice a CCDData instead, or use astropy.nddata.Cutout2D")
     return plain
+
+
+def has_blank_zeros(values, name="the image"):
+    """
+    Whether zeros in an image mean that nothing was observed there.
+
+    Parameters
+    ----------
+    values : array-like
+        The image, or a fair sample of its pixels.
+    name : str, optional
+        What the image is called in the warning.
+
+    Returns
+    -------
+    bool
+        True if more than one pixel in a thousand is exactly 0, and others are no whole numbers: counts may be 0.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        If so.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind != "f" or not values.size:
+        return False
+    share = np.mean(values == 0)
+    known = values[np.isfinite(values)]
+    if share <= _ZEROS or np.array_equal(known, np.rint(known)):
+        return False
+    warnings.warn(f"{share:.1%} of the pixels in {name} are exactly 0: they are taken as not observed",
+                  AstropyUserWarning, stacklevel=5)  # fmt: skip
+    return True
 
 
 def standard_deviations(image, name="the image"):

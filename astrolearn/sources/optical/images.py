@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
-from astropy.nddata import NDData, StdDevUncertainty
+from astropy.nddata import NDData
 from astropy.stats import SigmaClip
 from photutils.background import Background2D, SExtractorBackground, StdBackgroundRMS
 from scipy.ndimage import correlate1d
 
 from astrolearn.core.inputs import as_quantity
+from astrolearn.sky.nddata import fits_wcs, has_blank_zeros, standard_deviations
+from astrolearn.sky.skymap import SkyMap
 from astrolearn.sources.optical.psf import SIGMA_OF_FWHM
 from astrolearn.sources.optical.seeing import measure_fwhm
 
@@ -39,13 +41,15 @@ class StarImage:
     light : array of float32, shape (height, width)
         Image minus background, in units of ``scale``; 0 where not valid.
     noise : array of float32, shape (height, width)
-        Standard deviation in the same units.
+        Standard deviation of the background's noise in the same units.
+    errors : array of float32, shape (height, width), or None
+        That of each pixel, of which the stars' own photons may be a part; None if the image does not say.
     valid : array of bool, shape (height, width)
         Pixels that are neither masked, nor NaN, nor saturated.
     fwhm : float
-        Full width at half maximum of the stars in pixels.
+        Full width at half maximum in pixels of the Gaussian that matches the stars best.
     n_stars : int or None
-        Stars from which that was measured; None if it was given.
+        Stars from which that was measured; None if it was given, 0 if it is a guess.
     scale : float
         What ``light`` is to be multiplied by, in the image's unit.
     unit : unit or None
@@ -54,6 +58,7 @@ class StarImage:
 
     light: np.ndarray
     noise: np.ndarray
+    errors: np.ndarray | None
     valid: np.ndarray
     fwhm: float
     n_stars: int | None
@@ -105,7 +110,8 @@ def read_image(image, fwhm=None):
     ----------
     image : `~astropy.nddata.NDData`
         With two axes, of any unit. ``mask`` is True where pixels are bad; ``uncertainty`` is the noise of each pixel,
-        which is otherwise estimated; ``meta["SATURATE"]`` is the level from which pixels are saturated.
+        which is otherwise estimated, and of which the lower quartile in boxes of 64 pixels is that of the background;
+        ``meta["SATURATE"]`` is the level from which pixels are saturated.
     fwhm : float, optional
         Of the stars, in pixels. Default: measured.
 
@@ -116,12 +122,19 @@ def read_image(image, fwhm=None):
     Raises
     ------
     TypeError
-        If it is no NDData.
+        If it is no NDData, or a map of the sphere.
     ValueError
-        If it has other dimensions, is empty, or has no valid pixels.
+        If it has other dimensions, is empty, has no valid pixels, or an uncertainty or a WCS that cannot be used.
     astropy.units.UnitConversionError
         If the unit of the saturation level is not that of the image.
+
+    Warns
+    -----
+    `~astropy.utils.exceptions.AstropyUserWarning`
+        If many pixels are exactly 0, which are taken as not observed.
     """
+    if isinstance(image, SkyMap):
+        raise TypeError("cannot look for stars in a SkyMap: for counts maps use weights of kind 'counts'")
     if not isinstance(image, NDData):
         raise TypeError(f"cannot look for stars in a {type(image).__name__}: give an NDData or CCDData")
     data = np.asarray(image.data)
@@ -130,30 +143,47 @@ def read_image(image, fwhm=None):
     if data.size == 0:
         raise ValueError("the image is empty")
     valid = np.isfinite(data)
+    if has_blank_zeros(data):
+        valid &= data != 0
     if image.mask is not None:
         valid &= ~np.broadcast_to(np.asarray(image.mask, bool), data.shape)
     if image.meta.get("SATURATE") is not None:
         unit = image.unit or u.dimensionless_unscaled
         valid &= data < as_quantity(image.meta["SATURATE"], unit, "meta['SATURATE']").value
-    given = None
-    if image.uncertainty is not None:
-        given = np.asarray(image.uncertainty.represent_as(StdDevUncertainty).array, dtype=np.float64)
+    given = standard_deviations(image)
+    if given is not None:
         valid &= np.isfinite(given) & (given > 0)
     if not valid.any():
-        raise ValueError("the image has no valid pixels: everything is masked, NaN or saturated")
+        raise ValueError("the image has no valid pixels: everything is masked, NaN, saturated or of unknown error")
     level, scale = _level(data, valid)
     # in double precision, or a pedestal would eat up the digits
     values = np.where(valid, (data.astype(np.float64) - level) / scale, 0).astype(np.float32)
     background, noise = _background(values, valid)
+    errors = None
     if given is not None:
-        noise = np.where(valid, given / scale, 1).astype(np.float32)
+        errors = np.where(valid, given / scale, 1).astype(np.float32)
+        noise = _lower_quartile(errors, valid)
     light = np.where(valid, values - background, np.float32(0))
     n_stars = None
     if fwhm is None:
         fwhm, n_stars = measure_fwhm(light / noise, valid)
-        fwhm = _WIDTH if fwhm is None else fwhm
-    wcs = image.wcs.celestial if image.wcs is not None and getattr(image.wcs, "has_celestial", False) else None
-    return StarImage(light, noise, valid, float(fwhm), n_stars, scale, image.unit, wcs)
+        fwhm, n_stars = (_WIDTH, 0) if fwhm is None else (fwhm, n_stars)
+    wcs = fits_wcs(image)
+    wcs = wcs.celestial if wcs is not None and wcs.has_celestial else None
+    return StarImage(light, noise, errors, valid, float(fwhm), n_stars, scale, image.unit, wcs)
+
+
+def _lower_quartile(errors, valid):
+    """In boxes, float32: there is more sky than stars in a box, and stars have more noise."""
+    height, width = errors.shape
+    pad = [(0, -height % _BOX), (0, -width % _BOX)]
+    values = np.pad(np.where(valid, errors, np.float32(np.nan)), pad, constant_values=np.nan)
+    boxes = values.reshape(len(values) // _BOX, _BOX, -1, _BOX).swapaxes(1, 2).reshape(-1, _BOX**2)
+    some = np.isfinite(boxes).any(axis=1)
+    quartile = np.ones(len(boxes), np.float32)
+    quartile[some] = np.nanquantile(boxes[some], 0.25, axis=1)
+    plane = quartile.reshape(len(values) // _BOX, -1).repeat(_BOX, axis=0).repeat(_BOX, axis=1)
+    return plane[:height, :width]
 
 
 def _level(data, valid):

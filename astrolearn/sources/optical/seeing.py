@@ -11,9 +11,10 @@ from astrolearn.sources.optical.psf import SIGMA_OF_FWHM
 
 __all__ = ["measure_fwhm"]
 
-_BRIGHT = 10.0  # standard deviations of a peak, after light smoothing
+# Smoothing in pixels, standard deviations of a peak after it, and how many objects are enough: first bright ones; where
+# they are too few, any that are there, wide ones too
+_PASSES = ((0.7, 10.0, 4), (2.0, 2.0, 2))
 _MOST = 800  # objects measured: the brightest
-_FEWEST = 4
 _REACH = 12  # pixels to each side of an object
 _ROUNDS = 30
 _WIDTHS = (0.5, 4.5)  # pixels, 1 sigma: anything else is no star
@@ -26,7 +27,8 @@ def measure_fwhm(ratio, valid):
     Full width at half maximum of the stars.
 
     Widths are those of the round Gaussian that matches best: the adaptive moments of Bernstein & Jarvis (2002, AJ 123,
-    583), kept round. The answer is where their distribution peaks.
+    583), kept round. The answer is where their distribution peaks. It is the full width at half maximum of that
+    Gaussian; a Moffat profile of beta 3 has one about an eighth less.
 
     Parameters
     ----------
@@ -41,8 +43,22 @@ def measure_fwhm(ratio, valid):
     n_stars : int
         Objects of about that width.
     """
-    smooth = gaussian_filter(ratio, 0.7)
-    peak = (smooth > _BRIGHT) & (maximum_filter(smooth, 5) == smooth)
+    for smoothing, bright, fewest in _PASSES:
+        log_width = _log_widths(ratio, valid, smoothing, bright)
+        if len(log_width) >= fewest:
+            break
+    else:
+        return None, len(log_width)
+    grid = np.arange(np.log(_WIDTHS[0]), np.log(_WIDTHS[1]), 0.01)
+    crowd = np.exp(-0.5 * ((grid[:, None] - log_width) / _BANDWIDTH) ** 2).sum(axis=1)
+    alike = np.abs(log_width - grid[np.argmax(crowd)]) < 2 * _BANDWIDTH
+    return float(np.exp(np.median(log_width[alike])) / SIGMA_OF_FWHM), int(alike.sum())
+
+
+def _log_widths(ratio, valid, smoothing, bright):
+    """Log of the widths (1 sigma, pixels) of what may be stars among the brightest peaks."""
+    smooth = gaussian_filter(ratio, smoothing)
+    peak = (smooth > bright) & (maximum_filter(smooth, 5) == smooth)
     rim = min(_REACH, (min(ratio.shape) - 1) // 2)
     inner = (slice(rim, -rim or None),) * 2
     row, column = (axis + rim for axis in np.nonzero(peak[inner]))
@@ -53,13 +69,7 @@ def measure_fwhm(ratio, valid):
     width, ellipticity = _moments(ratio[pixels].astype(float), valid[pixels], step.astype(float))
     usable = (width > _WIDTHS[0]) & (width < _WIDTHS[1]) & (ellipticity < _ROUND)
     usable &= valid[row, column]
-    log_width = np.log(width[usable])
-    if len(log_width) < _FEWEST:
-        return None, len(log_width)
-    grid = np.arange(np.log(_WIDTHS[0]), np.log(_WIDTHS[1]), 0.01)
-    crowd = np.exp(-0.5 * ((grid[:, None] - log_width) / _BANDWIDTH) ** 2).sum(axis=1)
-    alike = np.abs(log_width - grid[np.argmax(crowd)]) < 2 * _BANDWIDTH
-    return float(np.exp(np.median(log_width[alike])) / SIGMA_OF_FWHM), int(alike.sum())
+    return np.log(width[usable])
 
 
 def _moments(stamps, valid, step):

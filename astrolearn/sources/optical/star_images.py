@@ -6,11 +6,13 @@ heat, probability and offsets (`network`), peaks of the heat become candidates, 
 that are resolved, cosmic rays, trails and hot pixels are not listed.
 """
 
+import warnings
 from functools import partial
 
 import astropy.units as u
 import numpy as np
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs.utils import proj_plane_pixel_area, skycoord_to_pixel
 from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
@@ -31,8 +33,11 @@ from astrolearn.sources.patches import augment
 __all__ = ["StarImages"]
 
 _R68 = np.sqrt(-2 * np.log(1 - 0.68))  # 68 % radius of a round Gaussian, in sigma per axis
+_SELECTIONS = 2  # of scaling errors and choosing anew
 _ONE_SIGMA = 0.6827  # share within one standard deviation
 _TILE = 512  # pixels
+_WIDTHS = (0.8, 15.0)  # pixels that stars may be wide
+_ENOUGH = 50  # positions whose errors are calibrated
 _FLOOR = 0.02  # peaks of heat below this are noise
 _MERGE = 1.0  # pixels within which two detections are one
 _LEARNT = 0.7  # stars from this share of min_significance on are shown to the network: it says itself how sure it is
@@ -67,6 +72,11 @@ class StarImages:
         self.radius = as_quantity(finder.setting("match_radius"), u.pix, "match_radius").value
         fwhm = finder.setting("psf")
         self.fwhm = None if fwhm is None else as_quantity(fwhm, u.pix, "psf").value
+        if self.fwhm is not None and not _WIDTHS[0] <= self.fwhm <= _WIDTHS[1]:
+            least, most = _WIDTHS
+            raise ValueError(f"psf={fwhm!r}: the width of stars must be between {least:g} and {most:g} pixels")
+        if not self.radius > 0:
+            raise ValueError(f"match_radius={finder.match_radius!r} is not positive")
 
     def network(self):
         """What makes the untrained network."""
@@ -94,6 +104,10 @@ class StarImages:
         star_image = read_image(image, self.fwhm)
         found = self._measure(star_image, self._candidates(star_image, self._maps(star_image)))
         found = found[found["probability"] >= self.finder.setting("threshold")]
+        if star_image.n_stars == 0 and len(found):
+            warnings.warn("there are too few bright stars to measure their width, which is taken to be "
+                          f"{star_image.fwhm:g} pixels: set the finder's psf if you know better", AstropyUserWarning,
+                          stacklevel=3)  # fmt: skip
         return self._catalogue(star_image, found)
 
     def predict_map(self, image):
@@ -147,12 +161,13 @@ class StarImages:
         """Candidates with fluxes and better positions."""
         x, y = (np.asarray(found[name], float) for name in ("x_centroid", "y_centroid"))
         photometry = measure_flux(image, x, y)
+        found["windowed"] = np.zeros(len(found), bool)
         if self.finder.setting("localizer") == "windowed":
             new_x, new_y, error = windowed_centroids(image, x, y, photometry)
             error = _error(error, self.finder.calibration_["windowed_error"])
             better = np.isfinite(error) & (error < found["error"])
             found["x_centroid"][better], found["y_centroid"][better] = new_x[better], new_y[better]
-            found["error"][better] = error[better]
+            found["error"][better], found["windowed"][better] = error[better], True
         for name in ("flux", "flux_error", "significance"):
             found[name] = getattr(photometry, name)
         return found
@@ -174,11 +189,14 @@ class StarImages:
         catalogue.meta["threshold"] = float(self.finder.setting("threshold"))
         catalogue.meta["localizer"] = self.finder.setting("localizer")
         catalogue.meta["fwhm"] = image.fwhm
+        if image.n_stars is not None:
+            catalogue.meta["n_width"] = image.n_stars
         return catalogue
 
     def calibrate(self, held):
         """Entries of ``calibration_`` from (StarImage, positions) of images that were not trained on."""
         self.finder.calibration_ = dict(_UNCALIBRATED)
+        held = list(held)
         evidence, label, errors = [], [], {"offset": [], "windowed": []}
         for image, sources in held:
             found, asked = self._candidates(image, self._maps(image)), sources["asked"]
@@ -194,7 +212,31 @@ class StarImages:
             for name, (at_x, at_y, error) in (("offset", (x, y, found["error"])), ("windowed", windowed)):
                 off = np.stack([at_x[rows] - asked["x_centroid"][true], at_y[rows] - asked["y_centroid"][true]])
                 errors[name].append(np.stack([np.abs(off), np.broadcast_to(error[rows], off.shape)]).reshape(2, -1))
-        return _fit_calibration(evidence, label, errors)
+        self.finder.calibration_ = _fit_calibration(evidence, label, errors)
+        # whichever way promises the smaller error is taken, so that promises are kept less often than those of each way
+        for _ in range(_SELECTIONS):
+            self._widen(held)
+        return self.finder.calibration_
+
+    def _widen(self, held):
+        """Scale the errors of both ways so that they hold what they should for the positions that are listed."""
+        pulls = {"offset": [], "windowed": []}
+        for image, sources in held:
+            found = self._measure(image, self._candidates(image, self._maps(image)))
+            found = found[found["probability"] >= self.finder.setting("threshold")]
+            if not len(found):
+                continue
+            result = match(_xy(found), sources["asked"], self.radius, ignore=sources["others"], n_shifts=2)
+            listed, true = found[result.catalogue_index], sources["asked"][result.reference_index]
+            for name, chosen in (("windowed", listed["windowed"]), ("offset", ~listed["windowed"])):
+                off = np.stack([listed[axis] - true[axis] for axis in ("x_centroid", "y_centroid")])[:, chosen]
+                pulls[name].append(np.ravel(np.abs(off) / np.asarray(listed["error"][chosen])))
+        for name, parts in pulls.items():
+            pull = np.concatenate(parts or [np.zeros(0)])
+            if len(pull) >= _ENOUGH:
+                scale = np.quantile(pull, _ONE_SIGMA)
+                calibration = self.finder.calibration_
+                calibration[f"{name}_error"] = [float(scale * value) for value in calibration[f"{name}_error"]]
 
 
 def _error(error, calibration):
@@ -214,7 +256,7 @@ def _fit_calibration(evidence, label, errors):
     for name, parts in errors.items():
         off, error = np.concatenate(parts or [np.zeros((2, 0))], axis=1)
         off, error = off[np.isfinite(error)], error[np.isfinite(error)]
-        if len(off) >= 50:
+        if len(off) >= _ENOUGH:
             calibration[f"{name}_error"] = _fit_error(off, error)
     return calibration
 
