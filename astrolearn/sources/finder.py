@@ -63,8 +63,8 @@ class PointSourceFinder(NetworkEstimator):
     psf : str, Quantity or float, optional
         Of counts maps that carry no PSF: an event type of the LAT (``"FRONT"``, ``"BACK"``, ``"FRONT+BACK"`` (default),
         ``"PSF0"`` ... ``"PSF3"``), whose P8R3 PSF is then taken for the map's energies, or the 68 % containment radii
-        of the energy bins, such as ``"0.8, 0.4 deg"``. Of optical images: the full width at half maximum of stars in
-        pixels; by default it is measured on each image.
+        of the energy bins, such as ``"0.8, 0.4 deg"``. Of optical images: the full width at half maximum in pixels of
+        the Gaussian that matches stars best; by default it is measured on each image.
     width : int, optional
         Feature channels of the network at its finest level. Default: 16 for counts, 48 for optical images.
     device, batch_size, max_epochs, lr, random_state, verbose, n_jobs
@@ -220,7 +220,8 @@ class PointSourceFinder(NetworkEstimator):
             Of optical images also ``flux``, ``flux_error``, in the image's unit: the light within three times the
             stars' width, neighbours taken off; ``x_centroid``, ``y_centroid``, and ``centroid_error``, their standard
             deviation per axis in pixels; where there is a celestial WCS, ``coord`` and ``coord_error`` (68 % radius,
-            arcsec). ``meta["fwhm"]`` is the stars' width.
+            arcsec). ``meta["fwhm"]`` is the stars' width, that of the Gaussian that matches them best, and
+            ``meta["n_width"]`` the number of stars it was measured on, 0 if it is a guess.
 
         Raises
         ------

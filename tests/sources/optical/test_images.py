@@ -3,10 +3,14 @@
 import astropy.units as u
 import numpy as np
 import pytest
-from astropy.nddata import CCDData, NDData, StdDevUncertainty, VarianceUncertainty
+from astropy.nddata import CCDData, InverseVariance, NDData, NDDataRef, StdDevUncertainty, VarianceUncertainty
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs import WCS
 
+from astrolearn.sky import SkyMap
 from astrolearn.sources.optical import Artefacts, MoffatPSF, StarFieldSimulator
 from astrolearn.sources.optical.images import filter_image, read_image
+from astrolearn.sources.optical.psf import add_stars
 from astrolearn.sources.optical.seeing import measure_fwhm
 
 
@@ -120,3 +124,68 @@ def test_constant_and_tiny_images():
 def test_what_is_no_image_is_refused(image, error, message):
     with pytest.raises(error, match=message):
         read_image(image)
+
+
+@pytest.mark.parametrize("kind", [StdDevUncertainty, VarianceUncertainty, InverseVariance])
+def test_uncertainty_in_a_unit_of_its_own(kind):
+    image = field()
+    sigma = np.full(image.shape, 12.0)
+    power = {StdDevUncertainty: 1, VarianceUncertainty: 2, InverseVariance: -2}[kind]
+    image.uncertainty = StdDevUncertainty(sigma)
+    expected = read_image(image)
+    image.uncertainty = kind((1e3 * sigma) ** power * (1e-3 * image.unit) ** power)
+    np.testing.assert_allclose(read_image(image).noise, expected.noise, rtol=1e-5)
+
+
+def test_weights_of_zero_are_not_observed():
+    image = field()
+    weights = np.full(image.shape, 0.01)
+    weights[:10] = 0
+    image.uncertainty = InverseVariance(weights)
+    seen = read_image(image)
+    assert not seen.valid[:10].any() and seen.valid[10:].all()
+
+
+def test_noise_of_the_stars_does_not_make_them_wider():
+    image = field(4, n_stars=300, uncertainty=True, sky=200.0)
+    with_errors = read_image(image)
+    image.uncertainty = None
+    without = read_image(image)
+    assert with_errors.fwhm == pytest.approx(without.fwhm, rel=0.02)
+    assert np.median(with_errors.noise / without.noise) == pytest.approx(1, abs=0.1)
+    # but it is in the errors
+    assert with_errors.errors.max() > 2 * with_errors.noise.max()
+    assert without.errors is None
+
+
+def test_zeros_beyond_what_was_observed():
+    image = field(5)
+    image.data[:, :100] = 0
+    with pytest.warns(AstropyUserWarning, match="39.1% of the pixels in the image are exactly 0"):
+        seen = read_image(image)
+    assert not seen.valid[:, :100].any() and seen.valid[:, 100:].all()
+
+
+def test_wcs_of_a_slice_is_not_lost():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    image = NDDataRef(field().data, wcs=wcs)
+    assert read_image(image).wcs is not None
+    with pytest.raises(ValueError, match="has a WCS of the type SlicedLowLevelWCS"):
+        read_image(image[10:200, 20:200])
+
+
+def test_maps_of_the_sphere_are_refused():
+    with pytest.raises(TypeError, match="cannot look for stars in a SkyMap"):
+        read_image(SkyMap(np.ones((3, 3072)), energy_edges=[1, 2, 3, 4] * u.GeV))
+
+
+def test_a_few_wide_stars_tell_their_width():
+    image = StarFieldSimulator((256, 256), psf=MoffatPSF(6.0, np.inf), n_stars=0, sky=500.0).sample(random_state=3)[0]
+    noise = read_image(image).scale
+    image.data = image.data.astype(float)
+    add_stars(image.data, MoffatPSF(6.0, np.inf), np.array([60.2, 130.7, 190.1]), np.array([70.0, 180.3, 60.6]),
+              np.full(3, 1200.0 * noise), 1e-3 * noise)  # fmt: skip
+    seen = read_image(image)
+    assert seen.n_stars >= 2
+    assert seen.fwhm == pytest.approx(6.1, rel=0.1)

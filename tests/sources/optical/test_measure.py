@@ -1,5 +1,7 @@
 """Fluxes and centroids: right on stars that are known, also where they overlap, and with errors that mean something."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from astrolearn.sources.optical import MoffatPSF, StarFieldSimulator
 from astrolearn.sources.optical.images import read_image
 from astrolearn.sources.optical.measure import measure_flux, windowed_centroids
 from astrolearn.sources.optical.psf import add_stars
+from astrolearn.sources.optical.seeing import measure_fwhm
 
 
 def image_of(x, y, flux, psf, shape=(128, 128), noise=10.0, seed=0, mask=None):
@@ -101,3 +104,16 @@ def test_no_stars():
     found = measure_flux(image, np.zeros(0), np.zeros(0))
     assert len(found.flux) == len(found.significance) == 0
     assert all(len(a) == 0 for a in windowed_centroids(image, np.zeros(0), np.zeros(0), found))
+
+
+@pytest.mark.parametrize("n", [1, 3, 4])
+def test_fluxes_where_few_stars_are_bright(n):
+    x, y = np.array([40.2, 200.4, 60.7, 190.1])[:n], np.array([50.3, 60.1, 180.6, 200.2])[:n]
+    image = image_of(x, y, np.full(n, 2e4), MoffatPSF(3.0, 3.0), (256, 256))
+    assert measure_flux(image, x, y).flux * image.scale == pytest.approx(np.full(n, 2e4), rel=0.06)
+    # of faint ones, a typical star's light beyond the Gaussian is put on top, whose width is that of bright ones
+    faint = image_of(x, y, np.full(n, 3500.0), MoffatPSF(3.0, 3.0), (256, 256), noise=25.0)
+    width = measure_fwhm(image.light / image.noise, image.valid)[0] if n > 1 else 3.45
+    found = measure_flux(replace(faint, fwhm=width), x, y)
+    assert found.significance.max() < 40
+    assert np.mean(found.flux) * faint.scale == pytest.approx(3500, rel=0.1)

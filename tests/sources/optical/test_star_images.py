@@ -245,3 +245,12 @@ def test_search_and_validation():
 def test_a_list_of_images(finder, image):
     one, two = finder.predict([image, IMAGE])
     assert len(one) == len(finder.predict(image)) and len(two) == len(finder.predict(IMAGE))
+
+
+@pytest.mark.parametrize(("parameters", "message"), [
+    ({"psf": 0}, "psf=0: the width of stars must be between 0.8 and 15 pixels"), ({"psf": "99 pix"}, "psf='99 pix'"),
+    ({"match_radius": 0}, "match_radius=0 is not positive"),
+])  # fmt: skip
+def test_widths_and_radii_that_cannot_be(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        make_finder(**parameters).fit(field(1))
