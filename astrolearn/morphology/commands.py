@@ -186,7 +186,8 @@ def _write_probabilities(probability, classes, field, path):
 def _summary(catalogue, probability, classes):
     """How many sources of each class there are, and what was not covered."""
     covered = np.isfinite(probability[-1]).mean()
-    lines = [f"{len(catalogue)} sources in {covered:.1%} of the image" if covered < 1 else f"{len(catalogue)} sources"]
+    number = f"{len(catalogue)} source{'' if len(catalogue) == 1 else 's'}"
+    lines = [f"{number} in {covered:.1%} of the image" if covered < 1 else number]
     for name in classes:
         own = catalogue["class"] == name
         sure = own & (catalogue[f"p_{name}"] > _SURE)
