@@ -33,9 +33,8 @@ def speed(context):
         "optical-speed",
         "Time and memory for a large optical image",
         f"One simulated image of {_SIDE} x {_SIDE} pixels and {_N_STARS} stars 3 pixels wide (seed {SEED}), from the "
-        f"image in memory to the catalogue, first call, one process per finder, {_CORES} cores, on which other jobs "
-        "ran: processor seconds are what a quiet core would take, two threads on busy cores wait for each other. The "
-        "peak is that of the whole process, libraries and the image (0.07 GB) included.",
+        f"image in memory to the catalogue, first call, one process per finder, {_CORES} cores. Processor seconds "
+        "are those of all threads. The peak is that of the whole process, libraries and the image (0.07 GB) included.",
     )
     rows = []
     for name, cores in ((OURS, _CORES), (OURS, 1), *((peer, 1) for peer in _SETTINGS)):
