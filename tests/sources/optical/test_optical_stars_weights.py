@@ -45,7 +45,7 @@ def test_artefacts_are_not_stars(finder):
 
 
 def test_errors_of_positions_cover(finder):
-    """Two thirds within one stated standard deviation per axis, over thin and crowded fields of narrow and wide stars."""
+    """Two thirds are within one stated standard deviation per axis, over thin and crowded fields of any width."""
     pulls = []
     for number, (n_stars, fwhm) in enumerate(((500, 1.8), (2000, 1.8), (500, 3.0), (2000, 3.0), (500, 5.0))):
         (image,) = replace(FIELD, n_stars=n_stars, psf=MoffatPSF(fwhm)).sample(random_state=SEED + 20 + number)
