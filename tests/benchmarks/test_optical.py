@@ -8,7 +8,6 @@ import pytest
 from astropy.table import Table
 
 pytest.importorskip("sep")
-pytest.importorskip("skimage")
 
 from astrolearn import PointSourceFinder
 from astrolearn.sky import match

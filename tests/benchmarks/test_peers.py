@@ -125,7 +125,6 @@ def test_nothing_outside_of_the_map():
 @pytest.mark.parametrize("name", ["scikit-image blob_log", "sep, PSF matched filter", "photutils DAOStarFinder"])
 def test_image_finders(injected, name):
     pytest.importorskip("sep")
-    pytest.importorskip("skimage")
     from benchmarks.peers import PEERS
 
     observation, coords, _ = injected
@@ -138,7 +137,6 @@ def test_image_finders(injected, name):
 
 def test_planes_keep_all_photons():
     pytest.importorskip("sep")
-    pytest.importorskip("skimage")
     from benchmarks.peers import search
 
     nside = 64
