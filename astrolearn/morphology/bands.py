@@ -133,9 +133,7 @@ def read_image(path, name="the image"):
         If there is no image in it.
     """
     with open_fits(path) as hdus:
-        chosen = next((hdu for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] >= 2), hdus[0])
-        stated = str(chosen.header.get("BUNIT", hdus[0].header.get("BUNIT", ""))).strip()
-        return image_from_hdus(hdus, unit=None if stated else u.dimensionless_unscaled, name=name)
+        return image_from_hdus(hdus, default_unit=u.dimensionless_unscaled, name=name)
 
 
 class _Part:

@@ -22,7 +22,7 @@ _WCS_KEYWORD = re.compile(r"(?:WCSAXES|WCSNAME|WCSSHAPE|C(?:TYPE|RVAL|RPIX|DELT|
                           r"|LONPOLE|LATPOLE|RADE?SYS|RADECSYS|EQUINOX|AXCOLS\d+|INTERP\d+|[AB]P?_.*)$")
 
 
-def image_from_hdus(hdus, *, hdu=None, unit=None, name="the image"):
+def image_from_hdus(hdus, *, hdu=None, unit=None, default_unit=u.ct, name="the image"):
     """
     Read an image, or a cube with energy first, from an open FITS file.
 
@@ -33,7 +33,9 @@ def image_from_hdus(hdus, *, hdu=None, unit=None, name="the image"):
     hdu : str or int, optional
         The extension. Default: the first one with an image.
     unit : unit, optional
-        Instead of BUNIT; counts if the file says nothing.
+        Instead of BUNIT.
+    default_unit : unit, optional
+        If BUNIT says nothing. Default: counts.
     name : str, optional
         What the image is called in a warning.
 
@@ -82,7 +84,7 @@ def image_from_hdus(hdus, *, hdu=None, unit=None, name="the image"):
         meta["energies"] = energies
     bad = ~np.isfinite(data)
     if unit is None:
-        unit = column_unit(image.header.get("BUNIT"), u.ct, "the image")
+        unit = column_unit(image.header.get("BUNIT"), default_unit, "the image")
     wcs = _celestial_wcs(image.header, data.shape[-2:], name)
     mask, uncertainty = _planes_beside(hdus, data.shape)
     bad = bad if mask is None else bad | mask

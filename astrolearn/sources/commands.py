@@ -151,11 +151,7 @@ def _read_counts(path, energy_edges, nside, event_type):
 def _read_image(path):
     """An optical image; what does not say its unit is in the detector's numbers."""
     with open_fits(path) as hdus:
-        image = image_from_hdus(hdus)
-        bunits = [hdu.header.get("BUNIT", "") for hdu in hdus if hdu.is_image and hdu.header["NAXIS"] >= 2]
-    if not str(bunits[0]).strip():
-        image.unit = u.adu
-    return image
+        return image_from_hdus(hdus, default_unit=u.adu)
 
 
 def _circles(catalogue, optical):
