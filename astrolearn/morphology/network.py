@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from astrolearn.core.layers import double_convolution
+
 __all__ = ["HALO", "STEP", "SegmentationUNet", "channels"]
 
 HALO = 112  # pixels that can influence the answer, rounded up to a multiple of STEP
@@ -43,13 +45,6 @@ def channels(light, noise):
     return np.concatenate([np.where(seen, compressed, 0), seen[None]]).astype(np.float32)
 
 
-def _block(n_in, n_out):
-    layers = []
-    for n_before in (n_in, n_out):
-        layers += [nn.Conv2d(n_before, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
-    return nn.Sequential(*layers)
-
-
 class SegmentationUNet(nn.Module):
     """
     U-Net from `channels` to logits of classes.
@@ -66,9 +61,9 @@ class SegmentationUNet(nn.Module):
         super().__init__()
         widths = [int(width * factor) for factor in _WIDTHS]
         inputs = [(n_bands + 1) * _FOLD**2, *widths[:-1]]
-        self.down = nn.ModuleList(_block(n_in, n_out) for n_in, n_out in zip(inputs, widths, strict=True))
+        self.down = nn.ModuleList(double_convolution(n_in, n_out) for n_in, n_out in zip(inputs, widths, strict=True))
         pairs = reversed(list(pairwise(widths)))
-        self.up = nn.ModuleList(_block(finer + coarser, finer) for finer, coarser in pairs)
+        self.up = nn.ModuleList(double_convolution(finer + coarser, finer) for finer, coarser in pairs)
         self.head = nn.Conv2d(widths[0], n_classes * _FOLD**2, 1)
 
     def forward(self, images):

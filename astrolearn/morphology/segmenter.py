@@ -32,7 +32,7 @@ from astrolearn.morphology.training import MorpheusLoss, Windows
 from astrolearn.morphology.windows import WindowStatistics, classify_windows, count_windows
 from astrolearn.sky.tiling import tiles
 
-__all__ = ["BANDS", "CLASSES", "MorphologySegmenter"]
+__all__ = ["BANDS", "CLASSES", "MorphologySegmenter", "most_probable"]
 
 BANDS = ("F160W", "F125W", "F606W", "F850LP")
 _TILE = 768  # pixels along a side that are answered at once
@@ -239,7 +239,7 @@ class MorphologySegmenter(NetworkEstimator):
             Index into ``classes``; ``len(classes)`` is the background, -1 what is not covered.
         """
         fields, single = self._read(images)
-        return _one_or_all([_most_probable(self._probabilities(field)) for field in fields], single)
+        return _one_or_all([most_probable(self._probabilities(field)) for field in fields], single)
 
     def predict_proba(self, images, out=None):
         """
@@ -385,7 +385,7 @@ class MorphologySegmenter(NetworkEstimator):
         n = len(self.classes) + 1
         confusion = np.zeros((n, n))
         for field, label in zip(fields, self._read_all_labels(labels, fields, single), strict=True):
-            found = _most_probable(self._probabilities(field))
+            found = most_probable(self._probabilities(field))
             counted = (found >= 0) & (label.sum(axis=0) > 0)
             np.add.at(confusion, (label.argmax(axis=0)[counted], found[counted]), 1)
         union = confusion.sum(axis=0) + confusion.sum(axis=1) - np.diag(confusion)
@@ -508,7 +508,8 @@ def _window(planes, outside):
     return standardised(planes)
 
 
-def _most_probable(probability):
+def most_probable(probability):
+    """Number of the most probable class (h, w) of probabilities (n_classes + 1, h, w); -1 where not covered."""
     covered = ~np.isnan(probability[-1])
     return np.where(covered, np.where(covered, probability, 0).argmax(axis=0), -1)
 

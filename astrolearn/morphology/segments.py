@@ -2,9 +2,8 @@
 
 Pixels that are rather not background and touch each other are a source; where the light of one has several peaks it is
 divided between them (photutils: multi-thresholding and watershed, as SExtractor has it), as long as each part would be
-a significant source by itself. The published catalogue found
-segments with a marker-based watershed of the background's probability, whose markers are pixels on which all windows
-agree; probabilities that are calibrated need no such care.
+a significant source by itself. The published catalogue found segments with a marker-based watershed of the background's
+probability, whose markers are pixels on which all windows agree; probabilities that are calibrated need no such care.
 """
 
 import warnings
@@ -14,7 +13,6 @@ from astropy.utils.exceptions import AstropyUserWarning
 from photutils.segmentation import SegmentationImage, deblend_sources, detect_sources
 from photutils.utils.exceptions import NoDetectionsWarning
 from scipy import ndimage
-from scipy.ndimage import gaussian_filter
 
 __all__ = ["find_segments"]
 
@@ -53,17 +51,16 @@ def find_segments(field, background, threshold, min_area):
         return SegmentationImage(np.zeros(background.shape, np.int32))
     light = np.where(covered, np.nan_to_num(field.first()), 0)
     errors = np.broadcast_to(np.nan_to_num(field.errors()[0], posinf=0.0), light.shape)
-    divided = _divide(gaussian_filter(light, _SMOOTHING, mode="nearest"), found, _contrasts(light, errors, found),
-                      min_area)  # fmt: skip
+    smooth = ndimage.gaussian_filter(light, _SMOOTHING, mode="nearest")
+    divided = _divide(smooth, found, _contrasts(light, errors, found), min_area)
     divided.relabel_consecutive()
     return divided
 
 
 def _contrasts(light, errors, segments):
     """Share of each source's light, a power of two times `_CONTRAST`, that a part of it must have to be of its own."""
-    flux, variance, area = (ndimage.sum_labels(values, segments.data, segments.labels)
-                            for values in (light, errors**2, np.ones(light.shape)))  # fmt: skip
-    error = np.sqrt(variance / area * np.minimum(area, _COMPACT))
+    flux, variance = (ndimage.sum_labels(values, segments.data, segments.labels) for values in (light, errors**2))
+    error = np.sqrt(variance / segments.areas * np.minimum(segments.areas, _COMPACT))
     share = np.where(flux > _SIGNIFICANT * error, _SIGNIFICANT * error / np.where(flux > 0, flux, 1), 1.0)
     return _CONTRAST * 2 ** np.ceil(np.log2(np.maximum(share / _CONTRAST, 1)))
 

@@ -16,12 +16,10 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
-from safetensors.torch import save_file
-from skorch.callbacks import Callback
 
 from astrolearn.core.seeding import make_rng
-from astrolearn.core.tables import atomic_write
 from astrolearn.core.weights import ship_measured
+from astrolearn.recipes.finders import fit_with_checkpoints
 from astrolearn.sources.fermi import DiffusePerturbation, GalacticTemplate, LATSkySimulator
 from astrolearn.sources.finder import PointSourceFinder
 
@@ -157,28 +155,6 @@ def _draw(order, diffuse, seed):
         yield families[family].draw()
 
 
-class _SaveEpoch(Callback):
-    """Leaves the network's weights in a file after every epoch: a training that is cut short is not lost."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def on_epoch_end(self, net, **kwargs):
-        weights = {name: value.contiguous() for name, value in net.module_.state_dict().items()}
-        atomic_write(lambda path: save_file(weights, path), self.path, overwrite=True)
-
-
-class _SavingFinder(PointSourceFinder):
-    """A finder that keeps the checkpoint of its last epoch in a folder."""
-
-    folder = None
-
-    def _net_options(self):
-        options = super()._net_options()
-        options["callbacks"] = [*options["callbacks"], _SaveEpoch(self.folder / "checkpoint.safetensors")]
-        return options
-
-
 def train(out, diffuse=None, *, n_maps=128, n_rounds=5, max_epochs=12, n_jobs=1, seed=SEED):
     """
     Train the finder.
@@ -203,13 +179,7 @@ def train(out, diffuse=None, *, n_maps=128, n_rounds=5, max_epochs=12, n_jobs=1,
     # what is in force is kept in the file, whatever later versions have as defaults
     parameters = {name: PointSourceFinder().setting(name) for name in ("threshold", "match_radius", "min_significance")}
     parameters |= {"max_epochs": max_epochs, "batch_size": 16, "lr": 3e-3, "random_state": seed}
-    saving = _SavingFinder(verbose=1, n_jobs=n_jobs, **parameters)
-    saving.folder = out
-    saving.fit(training_maps(n_maps, diffuse, seed))
-    # what is shipped is the finder itself: the same weights in the public class
-    finder = PointSourceFinder(**parameters)
-    weights = {name: value.numpy() for name, value in saving.net_.module_.state_dict().items()}
-    finder._restore({"calibration_": saving.calibration_}, weights)
+    finder = fit_with_checkpoints(training_maps(n_maps, diffuse, seed), out, n_jobs=n_jobs, **parameters)
     finder.set_params(n_jobs=n_jobs).calibrate(calibration_maps(n_rounds, diffuse, seed)).set_params(n_jobs=None)
     finder.save(out / "finder.safetensors", overwrite=True)
     name = "downloaded" if diffuse is None else Path(diffuse).name

@@ -15,12 +15,10 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
-from safetensors.torch import save_file
-from skorch.callbacks import Callback
 
 from astrolearn.core.seeding import make_rng
-from astrolearn.core.tables import atomic_write
 from astrolearn.core.weights import ship_measured
+from astrolearn.recipes.finders import fit_with_checkpoints
 from astrolearn.sky import match
 from astrolearn.sources.finder import PointSourceFinder
 from astrolearn.sources.optical import Artefacts, MoffatPSF, StarFieldSimulator
@@ -116,26 +114,6 @@ def simulate_images(n_images, seed=SEED, side=SIDE):
         yield image
 
 
-class _SaveEpoch(Callback):
-    """Leaves the network's weights in a file after every epoch: a training that is cut short is not lost."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def on_epoch_end(self, net, **kwargs):
-        weights = {name: value.contiguous() for name, value in net.module_.state_dict().items()}
-        atomic_write(lambda path: save_file(weights, path), self.path, overwrite=True)
-
-
-class _SavingFinder(PointSourceFinder):
-    """A finder that saves every epoch in its ``folder``."""
-
-    def _net_options(self):
-        options = super()._net_options()
-        callbacks = [*options["callbacks"], _SaveEpoch(self.folder / "checkpoint.safetensors")]
-        return options | {"callbacks": callbacks}
-
-
 def train(out, *, n_images=N_IMAGES, n_held=N_HELD, max_epochs=MAX_EPOCHS, side=SIDE, n_jobs=None, seed=SEED,
           **parameters):
     """
@@ -165,13 +143,7 @@ def train(out, *, n_images=N_IMAGES, n_held=N_HELD, max_epochs=MAX_EPOCHS, side=
     parameters = {"kind": "optical", "max_epochs": max_epochs, "batch_size": 16, "lr": 3e-3, "random_state": seed} | (
         parameters
     )
-    saving = _SavingFinder(verbose=1, n_jobs=n_jobs, **parameters)
-    saving.folder = out
-    saving.fit(simulate_images(n_images, seed, side))
-    # what is shipped is the finder itself: the same weights in the public class
-    finder = PointSourceFinder(**parameters)
-    weights = {name: value.numpy() for name, value in saving.net_.module_.state_dict().items()}
-    finder._restore({"calibration_": saving.calibration_}, weights)
+    finder = fit_with_checkpoints(simulate_images(n_images, seed, side), out, n_jobs=n_jobs, **parameters)
     finder.calibrate(simulate_images(n_held, seed + 1, side))
     finder.set_params(threshold=_best_threshold(finder, simulate_images(n_held, seed + 1, side)))
     finder.save(out / "finder.safetensors", overwrite=True)

@@ -10,9 +10,10 @@ import healpy as hp
 import numpy as np
 from scipy.integrate import cumulative_trapezoid
 
-__all__ = ["RadialPSF"]
+__all__ = ["GAUSSIAN_R68", "RadialPSF"]
 
-_GAUSSIAN_R68 = np.sqrt(-2 * np.log(1 - 0.68))  # 68 % containment radius of a 2-D Gaussian, in sigma
+GAUSSIAN_R68 = np.sqrt(-2 * np.log(1 - 0.68))
+"""68 % containment radius of a round Gaussian, in sigma per axis."""
 
 
 class RadialPSF:
@@ -63,7 +64,7 @@ class RadialPSF:
         -------
         RadialPSF
         """
-        sigma = np.atleast_1d(u.Quantity(r68, u.deg).to_value(u.rad)) / _GAUSSIAN_R68
+        sigma = np.atleast_1d(u.Quantity(r68, u.deg).to_value(u.rad)) / GAUSSIAN_R68
         if np.any(~(sigma > 0)):
             raise ValueError("r68 must be positive")
         x = np.concatenate([[0], np.geomspace(1e-3, 6, 400)])

@@ -18,10 +18,11 @@ from astrolearn.core.inputs import as_quantity
 from astrolearn.core.tables import SampleTable
 from astrolearn.sky.lattice import ImageLattice
 from astrolearn.sky.matching import match, source_coords
+from astrolearn.sky.psf import GAUSSIAN_R68
 from astrolearn.sky.skymap import SkyMap
 from astrolearn.sources.features import CHANNELS, extract_features
 from astrolearn.sources.fermi.instrument import EVENT_TYPES, lat_psf
-from astrolearn.sources.localize import LOCALIZERS, find_peaks, merge, near_a_former
+from astrolearn.sources.localize import LOCALIZERS, MERGE, find_peaks, merge, near_a_former
 from astrolearn.sources.measure import measure
 from astrolearn.sources.network import HALO, OUTPUTS, PyramidUNet, bounded
 from astrolearn.sources.observation import observe
@@ -29,11 +30,9 @@ from astrolearn.sources.patches import PatchDataset, augment, cut_training_patch
 
 __all__ = ["CountsMaps", "parse_psf"]
 
-_R68 = np.sqrt(-2 * np.log(1 - 0.68))  # 68 % radius of a round Gaussian, in sigma per axis
 _KINDS = ("sphere", "wide pixels", "image")
 _UNCALIBRATED = {"slope": 1.0, "intercept": 0.0, "second_slope": 1.0, "second_intercept": 0.0, "error_scale": 1.0}
 _ENOUGH = 200  # true detections from which a kind of map is calibrated by itself
-_MERGE = 1.0  # pixels within which two detections are one
 
 
 class CountsMaps:
@@ -161,13 +160,13 @@ class CountsMaps:
         inside[inside] = observation.search_valid.ravel()[at[inside]]
         peaks, coords = peaks[inside], coords[inside]
         source = logit(np.clip(maps["source"].ravel()[peaks.pixel].astype(float), 1e-6, 1 - 1e-6))
-        kept = merge(coords, source, _MERGE * lattice.pixel_size)
+        kept = merge(coords, source, MERGE * lattice.pixel_size)
         peaks, coords, source = peaks[kept], coords[kept], source[kept]
         # near a stronger peak it is the stronger one's source that makes a match probable: the weaker peak must show
         # that it has one of its own
         second = near_a_former(coords, self._match_radius(observation))
         evidence = np.where(second, source, maps["match"].ravel()[peaks.pixel])
-        error = np.exp(bounded(maps["log_error"].ravel()[peaks.pixel], np)) * _R68 * lattice.pixel_size
+        error = np.exp(bounded(maps["log_error"].ravel()[peaks.pixel], np)) * GAUSSIAN_R68 * lattice.pixel_size
         table = SampleTable({"coord": coords, "evidence": evidence, "second": second})
         calibration = self.finder.calibration_[_kind(observation)]
         table["error"] = error * calibration["error_scale"]

@@ -16,7 +16,10 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from sklearn.cluster import KMeans
 
-__all__ = ["LOCALIZERS", "Peaks", "find_peaks", "merge", "near_a_former"]
+__all__ = ["LOCALIZERS", "MERGE", "Peaks", "find_peaks", "merge", "merge_points", "near_a_former"]
+
+MERGE = 1.0
+"""Pixels within which two detections are one."""
 
 _FLOOR = 0.02  # peaks of the source map below this are noise
 _KMEANS_THRESHOLD = 0.2  # Panes et al. 2021
@@ -166,9 +169,27 @@ def merge(coords, score, radius):
     array of int
         Ordered by falling score.
     """
+    return merge_points(_unit_vectors(coords), score, _chord(radius))
+
+
+def merge_points(points, score, distance):
+    """
+    Rows to keep so that no two points are closer than a distance: the one of higher score stays.
+
+    Parameters
+    ----------
+    points : array, shape (n, n_dim)
+    score : array, shape (n,)
+    distance : float
+
+    Returns
+    -------
+    array of int
+        Ordered by falling score.
+    """
     order = np.argsort(-score, kind="stable")
     kept = np.ones(len(order), bool)
-    for first, second in _close_pairs(coords[order], radius):
+    for first, second in _close_pairs(points[order], distance):
         if kept[first]:
             kept[second] = False
     return order[kept]
@@ -177,13 +198,18 @@ def merge(coords, score, radius):
 def near_a_former(coords, radius):
     """Whether each position lies within ``radius`` (radians) of one that comes before it."""
     near = np.zeros(len(coords), bool)
-    near[_close_pairs(coords, radius)[:, 1]] = True
+    near[_close_pairs(_unit_vectors(coords), _chord(radius))[:, 1]] = True
     return near
 
 
-def _close_pairs(coords, radius):
-    """Pairs (n, 2) of rows closer than ``radius``, the lower row first, in order."""
-    if len(coords) < 2:
+def _chord(angle):
+    """Distance of unit vectors that are an angle (radians) apart."""
+    return 2 * np.sin(angle / 2)
+
+
+def _close_pairs(points, distance):
+    """Pairs (n, 2) of rows closer than ``distance``, the lower row first, in order."""
+    if len(points) < 2:
         return np.zeros((0, 2), int)
-    pairs = cKDTree(_unit_vectors(coords)).query_pairs(2 * np.sin(radius / 2), output_type="ndarray")
+    pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["HALO", "OUTPUTS", "PRIOR_LOGIT", "HeatmapLoss", "PyramidUNet", "bounded", "double_convolution"]
+from astrolearn.core.layers import double_convolution
+
+__all__ = ["HALO", "OUTPUTS", "PRIOR_LOGIT", "HeatmapLoss", "PyramidUNet", "bounded"]
 
 HALO = 24  # pixels around a patch that can influence it: 2 + 4 + 8 + 4 + 2 of the convolutions, and their stems
 OUTPUTS = ("source", "match", "dx", "dy", "log_error")
@@ -21,14 +23,6 @@ _LOG_ERROR_RANGE = 4.0
 def bounded(log_error, library):
     """Log of an offset's error, kept within e^-4 to e^4 pixels; ``library`` is torch or numpy."""
     return _LOG_ERROR_RANGE * library.tanh(log_error / _LOG_ERROR_RANGE)
-
-
-def double_convolution(n_in, n_out):
-    """Two convolutions of 3 x 3 pixels with batch normalisation."""
-    layers = []
-    for n_before in (n_in, n_out):
-        layers += [nn.Conv2d(n_before, n_out, 3, padding=1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
-    return nn.Sequential(*layers)
 
 
 class PyramidUNet(nn.Module):

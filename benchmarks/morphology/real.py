@@ -6,7 +6,7 @@ from astropy.io import fits
 from astrolearn import MorphologySegmenter
 from astrolearn.core.progress import progress
 from astrolearn.morphology.morpheus import MARGIN
-from astrolearn.morphology.segmenter import BANDS, CLASSES
+from astrolearn.morphology.segmenter import BANDS, CLASSES, most_probable
 from benchmarks.morphology.context import STRIDE
 from benchmarks.morphology.peers import detect
 from benchmarks.morphology.simulated import MORPHEUS, OURS
@@ -94,7 +94,7 @@ def strides(context):
             segmenter = _stride_one(context)
             reference = segmenter.predict_proba(images)
             covered = ~np.isnan(reference[-1])
-            best = np.where(covered, np.nan_to_num(reference).argmax(axis=0), -1)
+            best = most_probable(reference)
             sources = covered & (best < len(CLASSES))
             for name, parameters in methods.items():
                 classes = _stride_one(context).set_params(**parameters).predict(images)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from astrolearn.core.progress import progress
 from astrolearn.morphology.scenes import GalaxySceneSimulator
-from astrolearn.morphology.segmenter import CLASSES
+from astrolearn.morphology.segmenter import CLASSES, most_probable
 from astrolearn.recipes.hst_simulated import N_SCENES, training_scenes
 from benchmarks.morphology.context import STRIDE, fresh_scenes
 from benchmarks.morphology.peers import BoostedShapes, positions
@@ -43,8 +43,7 @@ def simulated(context):
         for name, segmenter in ((OURS, context.segmenter), (MORPHEUS, context.morpheus)):
             if name in found:
                 probability, _, catalogue = segmenter.analyze(scene.images)
-                classes = np.where(np.isnan(probability[-1]), -1, np.nan_to_num(probability).argmax(axis=0))
-                found[name].add(scene, catalogue, classes)
+                found[name].add(scene, catalogue, most_probable(probability))
         found[SHAPES].add(scene, peer.catalog(scene.images))
     _sources(report, found)
     _magnitudes(report, found)

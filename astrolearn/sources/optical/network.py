@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from astrolearn.sources.network import OUTPUTS, PRIOR_LOGIT, double_convolution
+from astrolearn.core.layers import double_convolution
+from astrolearn.sources.network import OUTPUTS, PRIOR_LOGIT
 from astrolearn.sources.optical.images import CHANNELS
 
 __all__ = ["HALO", "STEP", "StarUNet"]

@@ -15,14 +15,15 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs.utils import proj_plane_pixel_area, skycoord_to_pixel
 from scipy.ndimage import maximum_filter
-from scipy.spatial import cKDTree
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from astrolearn.core.inputs import as_quantity
 from astrolearn.core.tables import SampleTable
 from astrolearn.sky.matching import match, source_coords
+from astrolearn.sky.psf import GAUSSIAN_R68
 from astrolearn.sky.tiling import tiles
+from astrolearn.sources.localize import MERGE, merge_points
 from astrolearn.sources.network import OUTPUTS, bounded
 from astrolearn.sources.optical.images import read_image
 from astrolearn.sources.optical.measure import measure_flux, windowed_centroids
@@ -32,14 +33,12 @@ from astrolearn.sources.patches import augment
 
 __all__ = ["StarImages"]
 
-_R68 = np.sqrt(-2 * np.log(1 - 0.68))  # 68 % radius of a round Gaussian, in sigma per axis
 _SELECTIONS = 2  # of scaling errors and choosing anew
 _ONE_SIGMA = 0.6827  # share within one standard deviation
 _TILE = 512  # pixels
 _WIDTHS = (0.8, 15.0)  # pixels that stars may be wide
 _ENOUGH = 50  # positions whose errors are calibrated
 _FLOOR = 0.02  # peaks of heat below this are noise
-_MERGE = 1.0  # pixels within which two detections are one
 _LEARNT = 0.7  # stars from this share of min_significance on are shown to the network: it says itself how sure it is
 _UNCALIBRATED = {"weights": [1.0, 0.0, 0.0], "intercept": 0.0, "offset_error": [1.0, 0.0], "windowed_error": [1.0, 0.0]}
 
@@ -102,7 +101,7 @@ class StarImages:
     def predict(self, image):
         """Catalogue of an image, see `~astrolearn.PointSourceFinder.predict`."""
         star_image = read_image(image, self.fwhm)
-        found = self._measure(star_image, self._candidates(star_image, self._maps(star_image)))
+        found = self._measure(star_image, self._rated(self._candidates(star_image)))
         found = found[found["probability"] >= self.finder.setting("threshold")]
         if star_image.n_stars == 0 and len(found):
             warnings.warn("there are too few bright stars to measure their width, which is taken to be "
@@ -139,21 +138,25 @@ class StarImages:
                 out[name][tile.inner] = values[tile.crop]
         return out
 
-    def _candidates(self, image, maps):
-        """All peaks of the heat: table of x_centroid, y_centroid, error, probability."""
+    def _candidates(self, image):
+        """All peaks of the heat as the network has them: table of x_centroid, y_centroid and evidence."""
+        maps = self._maps(image)
         heat = maps["source"]
         peak = (heat > logit(_FLOOR)) & (heat == maximum_filter(heat, 3)) & image.valid
         row, column = np.nonzero(peak)
         values = {name: maps[name][row, column].astype(float) for name in OUTPUTS}
         x, y = (axis + np.clip(values[name], -1, 1) for axis, name in ((column, "dx"), (row, "dy")))
         inside = (x > -0.5) & (y > -0.5) & (x < heat.shape[1] - 0.5) & (y < heat.shape[0] - 0.5)
-        kept = np.flatnonzero(inside)[_merge(x[inside], y[inside], values["source"][inside])]
-        calibration = self.finder.calibration_
+        kept = np.flatnonzero(inside)[merge_points(np.column_stack([x, y])[inside], values["source"][inside], MERGE)]
         # how sharp a peak of heat can be depends on how well the star can be placed
-        log_error = bounded(values["log_error"], np)
-        evidence = np.stack([values["source"], values["match"], log_error], 1)[kept]
-        table = Table({"x_centroid": x[kept], "y_centroid": y[kept], "evidence": evidence})
-        table["error"] = _error(np.exp(log_error[kept]), calibration["offset_error"])
+        evidence = np.stack([values["source"], values["match"], bounded(values["log_error"], np)], 1)
+        return Table({"x_centroid": x[kept], "y_centroid": y[kept], "evidence": evidence[kept]})
+
+    def _rated(self, candidates):
+        """Candidates with calibrated error and probability, the most probable first."""
+        calibration, table = self.finder.calibration_, candidates.copy()
+        evidence = np.asarray(table["evidence"])
+        table["error"] = _error(np.exp(evidence[:, 2]), calibration["offset_error"])
         table["probability"] = expit(evidence @ calibration["weights"] + calibration["intercept"])
         return table[np.argsort(-table["probability"], kind="stable")]
 
@@ -185,7 +188,7 @@ class StarImages:
         if image.wcs is not None:
             catalogue["coord"] = image.wcs.pixel_to_world(catalogue["x_centroid"], catalogue["y_centroid"])
             side = np.sqrt(proj_plane_pixel_area(image.wcs)) * u.deg
-            catalogue["coord_error"] = (_R68 * catalogue["centroid_error"] * side).to(u.arcsec)
+            catalogue["coord_error"] = (GAUSSIAN_R68 * catalogue["centroid_error"] * side).to(u.arcsec)
         catalogue.meta["threshold"] = float(self.finder.setting("threshold"))
         catalogue.meta["localizer"] = self.finder.setting("localizer")
         catalogue.meta["fwhm"] = image.fwhm
@@ -196,10 +199,10 @@ class StarImages:
     def calibrate(self, held):
         """Entries of ``calibration_`` from (StarImage, positions) of images that were not trained on."""
         self.finder.calibration_ = dict(_UNCALIBRATED)
-        held = list(held)
+        held = [(image, sources, self._candidates(image)) for image, sources in held]
         evidence, label, errors = [], [], {"offset": [], "windowed": []}
-        for image, sources in held:
-            found, asked = self._candidates(image, self._maps(image)), sources["asked"]
+        for image, sources, candidates in held:
+            found, asked = self._rated(candidates), sources["asked"]
             if not len(found):
                 continue
             result = match(_xy(found), asked, self.radius, ignore=sources["others"], n_shifts=2)
@@ -221,8 +224,8 @@ class StarImages:
     def _widen(self, held):
         """Scale the errors of both ways so that they hold what they should for the positions that are listed."""
         pulls = {"offset": [], "windowed": []}
-        for image, sources in held:
-            found = self._measure(image, self._candidates(image, self._maps(image)))
+        for image, sources, candidates in held:
+            found = self._measure(image, self._rated(candidates))
             found = found[found["probability"] >= self.finder.setting("threshold")]
             if not len(found):
                 continue
@@ -312,15 +315,3 @@ def _positions(image, truth, least):
 
 def _xy(table):
     return table["x_centroid", "y_centroid"]
-
-
-def _merge(x, y, score):
-    """Rows to keep so that no two positions are closer than a pixel: the one of higher score stays."""
-    order = np.argsort(-score, kind="stable")
-    kept = np.ones(len(order), bool)
-    if len(order) > 1:
-        pairs = cKDTree(np.column_stack([x, y])[order]).query_pairs(_MERGE, output_type="ndarray")
-        for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
-            if kept[first]:
-                kept[second] = False
-    return order[kept]
