@@ -145,11 +145,11 @@ class NestedLattice:
 
     def sum_children(self, values):
         """Sums of 2 x 2 pixels, (..., n_pix) -> (..., n_pix / 4)."""
-        return values.reshape(*values.shape[:-1], -1, 4).sum(axis=-1)
+        return values.reshape(*values.shape[:-1], values.shape[-1] // 4, 4).sum(axis=-1)
 
     def max_children(self, values):
         """Largest of 2 x 2 pixels, (..., n_pix) -> (..., n_pix / 4)."""
-        return values.reshape(*values.shape[:-1], -1, 4).max(axis=-1)
+        return values.reshape(*values.shape[:-1], values.shape[-1] // 4, 4).max(axis=-1)
 
     def interleave(self, quarters):
         """Four maps of the quarters of each pixel, (4, n_pix), as one map of the finer lattice, (4 n_pix,)."""

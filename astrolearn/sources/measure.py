@@ -6,6 +6,9 @@ are told apart). All are fitted together, bin by bin, by Fisher scoring of the P
 reweighted least squares), on pixels matched to the bin's PSF. Sources interact only through shared pixels, so the
 matrices are sparse, and the variance of one source is that of a small system: itself and the neighbours it overlaps
 with.
+
+Light curves come from the same fit: with the weights of the whole, counts are linear in the photons, so those of each
+year are one more right-hand side of the same factorised system, and they add up to the counts of the whole.
 """
 
 import numpy as np
@@ -36,13 +39,22 @@ class Photometry:
         Photons of each source over the whole PSF.
     significance : array, shape (n_source,)
         In standard deviations.
+    yearly_counts : array, shape (n_source, n_year, n_energy)
+        Photons of each year, which add up to ``counts``; the error of one of n years of a steady source is
+        ``counts_error / sqrt(n)``. Without years, the second axis has length 0.
+    surroundings : array, shape (n_source, n_energy)
+        Expected photons per sr of everything else, averaged with the PSF.
+    misfit : array, shape (n_source, n_energy)
+        Mean squared deviation of the pixels from the fit in units of its variance, averaged with the PSF: about one
+        where the model is right.
     """
 
-    def __init__(self, counts, counts_error, significance):
+    def __init__(self, counts, counts_error, significance, yearly_counts, surroundings, misfit):
         self.counts, self.counts_error, self.significance = counts, counts_error, significance
+        self.yearly_counts, self.surroundings, self.misfit = yearly_counts, surroundings, misfit
 
 
-def measure(observation, background, coords, verbose=0):
+def measure(observation, background, coords, verbose=0, yearly=None):
     """
     Counts and significance of sources at known positions.
 
@@ -58,13 +70,17 @@ def measure(observation, background, coords, verbose=0):
     coords : `~astropy.coordinates.SkyCoord`, shape (n_source,)
     verbose : int, optional
         With 1, a progress bar.
+    yearly : array, shape (n_year, n_energy, *lattice.shape), optional
+        Counts of each year, of which those of the observation are the sum.
 
     Returns
     -------
     Photometry
     """
     n_source, n_energy = len(coords), observation.n_energy
-    counts, error, statistic = (np.zeros((n_source, n_energy)) for _ in range(3))
+    yearly = np.zeros((0, *observation.counts.shape), np.float32) if yearly is None else yearly
+    counts, error, statistic, surroundings, misfit = (np.zeros((n_source, n_energy)) for _ in range(5))
+    yearly_counts = np.zeros((n_source, len(yearly), n_energy))
     if n_source:
         levels = bin_levels(observation) - observation.undersampled  # relative to the map's own pixels
         view = observation
@@ -73,13 +89,16 @@ def measure(observation, background, coords, verbose=0):
             here = np.flatnonzero(levels == level)
             footprints = _Footprints(view, coords) if len(here) else None
             for i in here:
-                counts[:, i], error[:, i], statistic[:, i] = _fit_bin(view, background[i], i, footprints.fractions(i))
+                fit = _fit_bin(view, background[i], i, footprints.fractions(i), yearly[:, i])
+                counts[:, i], error[:, i], statistic[:, i], yearly_counts[:, :, i] = fit[:4]
+                surroundings[:, i], misfit[:, i] = fit[4] / view.lattice.pixel_size**2, fit[5]
                 bar.update()
             if level < LEVELS - 1 and (levels > level).any():
-                background = view.lattice.sum_children(background)
+                background, yearly = view.lattice.sum_children(background), view.lattice.sum_children(yearly)
                 view = view.coarsened()
         bar.close()
-    return Photometry(counts, error, _standard_deviations(statistic.sum(axis=1), n_energy))
+    significance = _standard_deviations(statistic.sum(axis=1), n_energy)
+    return Photometry(counts, error, significance, yearly_counts, surroundings, misfit)
 
 
 def _standard_deviations(statistic, n_free):
@@ -96,8 +115,8 @@ def _standard_deviations(statistic, n_free):
     return z
 
 
-def _fit_bin(view, background, i, footprint):
-    """Counts, errors and test statistics of all sources in one bin."""
+def _fit_bin(view, background, i, footprint, yearly):
+    """Counts, errors, test statistics, yearly counts, surroundings per pixel and misfits of all sources in one bin."""
     n_source = footprint.shape[1]
     seen = np.flatnonzero(background.ravel() > 0)
     n, b = view.counts[i].ravel()[seen].astype(float), background.ravel()[seen].astype(float)
@@ -126,7 +145,16 @@ def _fit_bin(view, background, i, footprint):
     without = np.maximum(with_source - light, 1e-12)
     gain = 2 * (n[pairs.row] * np.log(with_source / without) - light)
     statistic = np.maximum(np.bincount(pairs.col, gain, minlength=n_source), 0)
-    return fitted[:n_source], np.sqrt(local_variances(information, n_source)), statistic
+    parts = yearly.reshape(len(yearly), background.size)[:, seen].T * weight[:, None]
+    by_year = solver.solve(np.asarray(design.T @ parts))[:n_source]
+
+    def mean(values):
+        total = np.bincount(pairs.col, pairs.data, minlength=n_source)
+        return np.bincount(pairs.col, pairs.data * values, minlength=n_source) / np.maximum(total, 1e-12)
+
+    misfit = mean((n[pairs.row] - with_source) ** 2 / with_source)
+    variances = local_variances(information, n_source)
+    return fitted[:n_source], np.sqrt(variances), statistic, by_year, mean(without), misfit
 
 
 class _Footprints:

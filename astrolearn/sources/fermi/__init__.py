@@ -7,6 +7,7 @@ from .instrument import lat_exposure, lat_psf
 from .population import SourcePopulation
 from .significance import AsimovSignificance
 from .simulation import LATSkySimulator
+from .variability import light_curves
 
 __all__ = ["AsimovSignificance", "DiffusePerturbation", "GalacticModel", "GalacticTemplate", "LATSkySimulator",
-           "SourcePopulation", "lat_exposure", "lat_psf"]
+           "SourcePopulation", "lat_exposure", "lat_psf", "light_curves"]

@@ -23,6 +23,7 @@ from .photons import bin_on_image, image_wcs, photon_directions, pixel_areas
 from .population import SourcePopulation
 from .significance import AsimovSignificance
 from .spectra import normalised_counts
+from .variability import light_curves
 
 __all__ = ["LATSkySimulator"]
 
@@ -92,7 +93,7 @@ class LATSkySimulator:
     Notes
     -----
     Left out: energy dispersion, the change of the PSF with a source's own spectrum within a bin (it is averaged with
-    index 2.2), variability, the Sun and the Moon.
+    index 2.2), the Sun and the Moon; and of variability what is faster than years or changes a spectrum.
 
     Examples
     --------
@@ -188,16 +189,24 @@ class LATSkySimulator:
         population = SourcePopulation(agn=0, galactic=0) if self.population is None else self.population
         return population.sample(rng)
 
-    def _observe(self, sources, event_type, truth, nside, pixel_size, rng):
-        """The table of sources with photons expected and drawn, and their significance in a map of these pixels."""
-        table = sources.copy()
+    def _npred(self, sources, event_type):
+        """Photons (n_source, n_energy) expected of each source in all years."""
+        scale = sources["flux"].to_value(1 / u.cm**2 / u.s) * exposure_shape(sources["coord"])
         mean = self._mean_exposure(event_type)
-        scale = table["flux"].to_value(1 / u.cm**2 / u.s) * exposure_shape(table["coord"])
-        npred = normalised_counts(table, self.energy_edges.value, mean) * scale[:, None]
+        return normalised_counts(sources, self.energy_edges.value, mean) * scale[:, None]
+
+    def _observe(self, sources, event_type, npred, truth, nside, pixel_size, rng, share=1.0):
+        """
+        The table of sources with photons expected and drawn, and their significance in a map of these pixels.
+
+        ``share`` of the observing time.
+        """
+        table = sources.copy()
         # around a source the unresolved ones are background
         expected = self._expectation(event_type, nside)
         pixel = hp.ang2pix(nside, table["coord"].l.deg, table["coord"].b.deg, nest=True, lonlat=True)
         density = truth[:, pixel] + expected.unresolved[:, None] * expected.components["isotropic"][:, pixel]
+        density *= np.float32(share)
         significance = AsimovSignificance(self._psf[event_type], pixel_size)
         table["npred"] = npred
         table["counts"] = rng.poisson(npred)
@@ -238,7 +247,35 @@ class LATSkySimulator:
             ``npred`` and ``counts`` (n_energy), photons expected and drawn, and ``significance``, see
             `AsimovSignificance`.
         """
-        return [self._sample_one(seed) for seed in self._seeds(n, random_state)]
+        return [self._by_type(self._sample_one(seed)) for seed in self._seeds(n, random_state)]
+
+    def sample_yearly(self, n=1, random_state=None):
+        """
+        Simulate whole skies year by year, with sources that vary.
+
+        Parameters
+        ----------
+        n : int, default=1
+            Number of skies.
+        random_state : int, `numpy.random.Generator` or None
+            Seed; default that of the simulator. Sources and diffuse emission are those of `sample` with this seed.
+
+        Returns
+        -------
+        list
+            Of pairs of the map of all years, as `sample` makes it, and a list of maps of one year each: as many as
+            ``years`` rounded, of equal length. Yearly fluxes follow `~astrolearn.sources.fermi.light_curves`; they are
+            the column ``yearly_flux`` (n_year) of the truth table of the whole. That of a year has the ``flux``,
+            ``npred``, ``counts`` and ``significance`` of this year. Yearly maps share their exposure and background.
+            With several event types, each map of a pair, or of a list, is a dict from event type to SkyMap.
+        """
+        n_years = max(1, round(self.years))
+        skies = []
+        for seed in self._seeds(n, random_state):
+            totals, yearly = self._sample_parts(seed, n_years)
+            years = [self._by_type({t: maps[year] for t, maps in yearly.items()}) for year in range(n_years)]
+            skies.append((self._by_type(totals), years))
+        return skies
 
     def _sample_one(self, seed):
         rng = np.random.default_rng(seed)
@@ -246,20 +283,62 @@ class LATSkySimulator:
         truth, norms = self._true_diffuse(self.nside, rng)
         maps = {}
         for event_type in self._types:
-            expected, psf = self._expectation(event_type, self.nside), self._psf[event_type]
-            table = self._observe(sources, event_type, truth[event_type], self.nside, hp.nside2resol(self.nside), rng)
-            data = np.empty_like(truth[event_type])
-            for i, row in enumerate(progress(truth[event_type], "drawing photons", verbose=self.verbose)):
-                total = rng.poisson(row)
-                for xyz in photon_directions(table, table["counts"][:, i], psf, i, rng):
-                    total += np.bincount(hp.vec2pix(self.nside, *xyz.T, nest=True), minlength=total.size)
-                data[i] = total
-            maps[event_type] = SkyMap(
-                data, nest=True, energy_edges=self.energy_edges, exposure=expected.exposure, psf=psf,
-                background=expected.background if self.background else None,
-                meta=self._meta(event_type, seed, norms, sources))
-            maps[event_type].sources = table
-        return self._by_type(maps)
+            npred = self._npred(sources, event_type)
+            table = self._observe(sources, event_type, npred, truth[event_type], self.nside,
+                                  hp.nside2resol(self.nside), rng)
+            data = self._draw_photons(table, event_type, truth[event_type], rng)
+            maps[event_type] = self._as_map(data, event_type, table, self._meta(event_type, seed, norms, sources))
+        return maps
+
+    def _sample_parts(self, seed, n_years):
+        """Maps of all years, and lists of maps of each year, by event type."""
+        rng = np.random.default_rng(seed)
+        sources = self._draw_sources(rng)
+        truth, norms = self._true_diffuse(self.nside, rng)
+        resolution, share = hp.nside2resol(self.nside), 1 / n_years
+        curves = light_curves(sources["class"], n_years, rng)
+        totals, yearly = {}, {}
+        for event_type in self._types:
+            expected, steady = self._expectation(event_type, self.nside), truth[event_type]
+            npred = self._npred(sources, event_type)
+            meta = self._meta(event_type, seed, norms, sources)
+            part_of_year = {"exposure": expected.exposure * np.float32(share),
+                            "background": expected.background * np.float32(share) if self.background else None}
+            maps = []
+            for year in range(n_years):
+                now = sources.copy()
+                now["flux"] = sources["flux"] * curves[:, year]
+                table = self._observe(now, event_type, npred * (share * curves[:, year, None]), steady, self.nside,
+                                      resolution, rng, share)
+                data = self._draw_photons(table, event_type, steady * np.float32(share), rng)
+                about = meta | {"years": self.years * share, "year": year}
+                maps.append(self._as_map(data, event_type, table, about, **part_of_year))
+            table = self._observe(sources, event_type, npred, steady, self.nside, resolution, rng)
+            table["counts"] = np.sum([one.sources["counts"] for one in maps], axis=0)
+            table["yearly_flux"] = sources["flux"][:, None] * curves
+            total = np.sum([one.data for one in maps], axis=0)
+            totals[event_type], yearly[event_type] = self._as_map(total, event_type, table, meta), maps
+        return totals, yearly
+
+    def _draw_photons(self, table, event_type, diffuse, rng):
+        """Counts (n_energy, n_pix) of diffuse emission and sources."""
+        psf, data = self._psf[event_type], np.empty_like(diffuse)
+        for i, row in enumerate(progress(diffuse, "drawing photons", verbose=self.verbose)):
+            total = rng.poisson(row)
+            for xyz in photon_directions(table, table["counts"][:, i], psf, i, rng):
+                total += np.bincount(hp.vec2pix(self.nside, *xyz.T, nest=True), minlength=total.size)
+            data[i] = total
+        return data
+
+    def _as_map(self, data, event_type, sources, meta, exposure=None, background=None):
+        """The `SkyMap` of some counts, by default of all years."""
+        expected = self._expectation(event_type, self.nside)
+        if exposure is None:
+            exposure, background = expected.exposure, expected.background if self.background else None
+        skymap = SkyMap(data, nest=True, energy_edges=self.energy_edges, exposure=exposure, background=background,
+                        psf=self._psf[event_type], meta=meta)
+        skymap.sources = sources
+        return skymap
 
     # -- images -------------------------------------------------------------------------------------------------------
     def simulate_image(self, center, shape, pixel_scale=0.05 * u.deg, *, projection="CAR", random_state=None):
@@ -316,7 +395,8 @@ class LATSkySimulator:
         images = {}
         for event_type in self._types:
             expected, psf = self._expectation(event_type, _IMAGE_NSIDE), self._psf[event_type]
-            table = self._observe(sources, event_type, truth[event_type], _IMAGE_NSIDE, np.deg2rad(scale), rng)
+            npred = self._npred(sources, event_type)
+            table = self._observe(sources, event_type, npred, truth[event_type], _IMAGE_NSIDE, np.deg2rad(scale), rng)
             data = rng.poisson(on_grid(truth[event_type]) * area).astype(np.float32)
             for i, image in enumerate(data):
                 for xyz in photon_directions(table, table["counts"][:, i], psf, i, rng):
