@@ -19,7 +19,7 @@ from astropy.coordinates import SkyCoord
 
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.weights import ship_measured
-from astrolearn.recipes.finders import fit_with_checkpoints
+from astrolearn.recipes.checkpoints import fit_with_checkpoints
 from astrolearn.sources.fermi import DiffusePerturbation, GalacticTemplate, LATSkySimulator
 from astrolearn.sources.finder import PointSourceFinder
 
@@ -179,7 +179,8 @@ def train(out, diffuse=None, *, n_maps=128, n_rounds=5, max_epochs=12, n_jobs=1,
     # what is in force is kept in the file, whatever later versions have as defaults
     parameters = {name: PointSourceFinder().setting(name) for name in ("threshold", "match_radius", "min_significance")}
     parameters |= {"max_epochs": max_epochs, "batch_size": 16, "lr": 3e-3, "random_state": seed}
-    finder = fit_with_checkpoints(training_maps(n_maps, diffuse, seed), out, n_jobs=n_jobs, **parameters)
+    finder = PointSourceFinder(**parameters)
+    fit_with_checkpoints(finder, out, training_maps(n_maps, diffuse, seed), n_jobs=n_jobs)
     finder.set_params(n_jobs=n_jobs).calibrate(calibration_maps(n_rounds, diffuse, seed)).set_params(n_jobs=None)
     finder.save(out / "finder.safetensors", overwrite=True)
     name = "downloaded" if diffuse is None else Path(diffuse).name

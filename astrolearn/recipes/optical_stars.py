@@ -18,7 +18,7 @@ import numpy as np
 
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.weights import ship_measured
-from astrolearn.recipes.finders import fit_with_checkpoints
+from astrolearn.recipes.checkpoints import fit_with_checkpoints
 from astrolearn.sky import match
 from astrolearn.sources.finder import PointSourceFinder
 from astrolearn.sources.optical import Artefacts, MoffatPSF, StarFieldSimulator
@@ -143,7 +143,8 @@ def train(out, *, n_images=N_IMAGES, n_held=N_HELD, max_epochs=MAX_EPOCHS, side=
     parameters = {"kind": "optical", "max_epochs": max_epochs, "batch_size": 16, "lr": 3e-3, "random_state": seed} | (
         parameters
     )
-    finder = fit_with_checkpoints(simulate_images(n_images, seed, side), out, n_jobs=n_jobs, **parameters)
+    finder = PointSourceFinder(**parameters)
+    fit_with_checkpoints(finder, out, simulate_images(n_images, seed, side), n_jobs=n_jobs)
     finder.calibrate(simulate_images(n_held, seed + 1, side))
     finder.set_params(threshold=_best_threshold(finder, simulate_images(n_held, seed + 1, side)))
     finder.save(out / "finder.safetensors", overwrite=True)

@@ -1,0 +1,1 @@
+"""What kind of gamma-ray source a detection is: the pieces of `~astrolearn.SourceClassifier`."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from astrolearn.sources.fermi.spectra import quadrature
 
-__all__ = ["describe", "feature_names"]
+__all__ = ["describe", "feature_names", "without_years"]
 
 _INDEX = 2.2  # of the power law that spectra are divided by
 _PIVOT = 2.0  # GeV
@@ -26,8 +26,9 @@ _PER_BIN = ("significance", "spectrum", "spectrum_error", "surroundings", "misfi
 _WHOLE = (
     "total_significance", "flux", "index", "index_error", "curvature", "curvature_error", "curvature_significance",
     "spectral_misfit", "variability_significance", "excess_variance", "yearly_error", "persistence",
-    "neighbour_separation", "neighbour_brightness", "second_separation", "second_brightness", "years_known",
+    "neighbour_separation", "neighbour_brightness", "second_separation", "second_brightness",
 )  # fmt: skip
+_STEADY = {"variability_significance": 0.0, "excess_variance": 0.0, "yearly_error": 3.0, "persistence": 0.0}
 
 
 def feature_names(n_energy):
@@ -45,6 +46,26 @@ def feature_names(n_energy):
     """
     per_bin = [f"{name}_{i}" for name in _PER_BIN for i in range(n_energy)]
     return per_bin + list(_WHOLE) + [f"light_curve_{i}" for i in range(_QUANTILES)]
+
+
+def without_years(features, n_energy):
+    """
+    Features as they are if the years are not known.
+
+    Parameters
+    ----------
+    features : array, shape (n, n_feature)
+    n_energy : int
+
+    Returns
+    -------
+    array, shape (n, n_feature)
+    """
+    out = np.array(features)
+    for column, name in enumerate(feature_names(n_energy)):
+        if name in _STEADY or name.startswith("light_curve"):
+            out[:, column] = _STEADY.get(name, 0.0)
+    return out
 
 
 def describe(photometry, exposure, edges, coords):
@@ -133,10 +154,9 @@ def _fit_log_parabola(amplitude, error, x, photons):
 def _light_curve(photometry, shape):
     """Variability of the amplitude of a spectrum ``shape`` (n, n_energy), photons of all years."""
     n_source, n_years, _ = photometry.yearly_counts.shape
-    names = ("variability_significance", "excess_variance", "persistence", "years_known")
     if n_years < 2:
-        none = {name: np.zeros(n_source) for name in names}
-        return none | {"yearly_error": np.full(n_source, 3.0), "light_curve": np.zeros((n_source, _QUANTILES))}
+        steady = {name: np.full(n_source, value) for name, value in _STEADY.items()}
+        return steady | {"light_curve": np.zeros((n_source, _QUANTILES))}
     weight = shape / photometry.counts_error**2
     power = np.maximum((weight * shape).sum(axis=1), 1e-12)
     flux = n_years * np.einsum("nb,nyb->ny", weight, photometry.yearly_counts) / power[:, None]
@@ -156,7 +176,6 @@ def _light_curve(photometry, shape):
         "excess_variance": np.arcsinh((chi2 / free - 1) * error**2),
         "yearly_error": np.log(error),
         "persistence": neighbours,
-        "years_known": np.ones(n_source),
         "light_curve": np.arcsinh(curve),
     }
 

@@ -1,0 +1,155 @@
+"""How ``fermi-lat-classes`` was trained: on what the finder ``fermi-lat`` detects in simulated skies.
+
+A classifier must know the mistakes of the finder that it works for. So each training sky is ten years of simulated
+photons, year by year, with sources that vary; the shipped finder looks for sources in it; and every detection is
+labelled with the class of the true source that it belongs to, or as fake. Nothing is balanced: the shares of the
+classes are those of the sky. Of the skies, three in four come with the template of the diffuse emission (normalised
+wrongly and distorted, as templates are), the others without.
+
+Run ``python -m astrolearn.recipes.fermi_lat_classes --out FOLDER [--diffuse gll_iem_v07.fits]``: about half an hour on
+two cores.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from astrolearn.core.seeding import make_rng
+from astrolearn.core.weights import ship_measured
+from astrolearn.recipes.checkpoints import fit_with_checkpoints
+from astrolearn.sources.classes.truth import true_classes
+from astrolearn.sources.classifier import SourceClassifier
+from astrolearn.sources.fermi import GalacticTemplate, LATSkySimulator
+from astrolearn.sources.finder import PointSourceFinder
+
+__all__ = ["ship", "train", "training_skies"]
+
+SEED = 70
+FINDER = "fermi-lat-1"
+EVENT_TYPE = "FRONT+BACK"
+_BARE_EVERY = 4
+# How much it matters to recognise a class: the weights at which, on simulated skies apart from training and test, the
+# smallest of the margins to 0.80 of active galaxies, 0.85 of pulsars, 0.80 of fakes and 0.80 of all is largest.
+CLASS_WEIGHT = {"agn": 1.0, "psr": 12.0, "pwn_snr": 2.0, "fake": 1.8}
+
+
+def training_skies(n_skies, diffuse=None, seed=SEED):
+    """
+    Simulated skies, what the finder detects in them, and what it is.
+
+    Parameters
+    ----------
+    n_skies : int
+        How many.
+    diffuse : path-like, optional
+        FITS file of the Galactic diffuse model gll_iem_v07, of any resolution. Default: downloaded from the Fermi
+        Science Support Center.
+    seed : int, optional
+        Seed of everything.
+
+    Yields
+    ------
+    tuple
+        Ten yearly maps, the finder's catalogue, and the class of each detection: what `SourceClassifier.fit` takes.
+    """
+    template = GalacticTemplate.download() if diffuse is None else GalacticTemplate(diffuse)
+    simulator = LATSkySimulator(event_type=EVENT_TYPE, diffuse=template)
+    finder = PointSourceFinder.from_pretrained(FINDER)
+    for number, sky_seed in enumerate(make_rng(seed).integers(2**31, size=n_skies)):
+        ((total, years),) = simulator.sample_yearly(random_state=int(sky_seed))
+        if number % _BARE_EVERY == _BARE_EVERY - 1:
+            for skymap in (total, *years):
+                skymap.background = None
+        catalogue = finder.predict(total)
+        yield years, catalogue, true_classes(catalogue, total.sources)
+
+
+def train(out, diffuse=None, *, n_skies=48, n_jobs=1, seed=SEED, **parameters):
+    """
+    Train the classifier.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder for the checkpoint of every epoch, the result ``classifier.safetensors`` and what it was trained on,
+        ``training.json``.
+    diffuse : path-like, optional
+        See `training_skies`.
+    n_skies, n_jobs, seed : int, optional
+        Size of the training, processes that prepare skies, seed.
+    **parameters
+        Of `SourceClassifier`, instead of the recipe's.
+
+    Returns
+    -------
+    SourceClassifier
+        Fitted.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    # what is in force is kept in the file, whatever later versions have as defaults
+    parameters = {"class_weight": CLASS_WEIGHT, "psf": EVENT_TYPE, "random_state": seed} | parameters
+    classifier = SourceClassifier(**parameters)
+    fit_with_checkpoints(classifier, out, training_skies(n_skies, diffuse, seed), n_jobs=n_jobs)
+    classifier.save(out / "classifier.safetensors", overwrite=True)
+    name = "downloaded" if diffuse is None else Path(diffuse).name
+    made = {"seed": seed, "n_skies": n_skies, "diffuse": name, "finder": FINDER, "event_type": EVENT_TYPE}
+    (out / "training.json").write_text(json.dumps(made) + "\n")
+    return classifier
+
+
+def ship(weights, number, results, git_revision):
+    """
+    Put a trained classifier among the weights that come with the package, with a card of what was measured on it.
+
+    Parameters
+    ----------
+    weights : path-like
+        ``classifier.safetensors`` of `train`, with ``training.json`` beside it.
+    number : int
+        The shipped file is ``fermi-lat-classes-<number>``; a number is never used again.
+    results : path-like
+        JSON file with the ``sha256`` of the file that was measured, ``scores`` and ``baselines``.
+    git_revision : str
+        Of the code that trained it.
+
+    Returns
+    -------
+    `pathlib.Path`
+        The shipped file.
+
+    Raises
+    ------
+    ValueError
+        If the results were measured on another file.
+    """
+    made = json.loads(Path(weights).with_name("training.json").read_text())
+    return ship_measured(
+        SourceClassifier,
+        weights,
+        "fermi-lat-classes",
+        number,
+        results,
+        recipe=__name__,
+        seed=made["seed"],
+        data=f"simulations only: detections of {made['finder']} in {made['n_skies']} skies of astrolearn.sources.fermi, "
+        f"ten years of {made['event_type']} photons, with the Galactic diffuse template {made['diffuse']}, perturbed",
+        git_revision=git_revision,
+        trained_on=f"simulated Fermi-LAT skies: ten yearly maps, six bins of 0.3 GeV to 1 TeV, {made['event_type']}, "
+        "nside 256",
+    )
+
+
+def main():
+    """Command line of the recipe."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", required=True, help="folder for the checkpoint and the fitted classifier")
+    parser.add_argument("--diffuse", help="FITS file of the Galactic diffuse model gll_iem_v07; default: download it")
+    parser.add_argument("--skies", type=int, default=48, help="number of simulated skies")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that prepare skies")
+    arguments = parser.parse_args()
+    train(arguments.out, arguments.diffuse, n_skies=arguments.skies, n_jobs=arguments.jobs)
+
+
+if __name__ == "__main__":
+    main()
