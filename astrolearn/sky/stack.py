@@ -82,7 +82,7 @@ def stack_maps(maps):
     on_sphere = isinstance(first, SkyMap)
     for number, one in enumerate(maps[1:], 2):
         if isinstance(one, SkyMap) != on_sphere:
-            _refuse(number, f"is a {type(one).__name__}", type(first).__name__, "only maps of one kind can be summed")
+            _refuse(number, f"is a {type(one).__name__}", f"a {type(first).__name__}", "give maps of one kind")
         (_check_sphere if on_sphere else _check_image)(number, one, first)
     if on_sphere:
         layers = [_sphere_layers(one.to_order(first.nest)) for one in maps]
@@ -214,7 +214,7 @@ def _total(layers, name):
 def _blank(layers):
     """True where not seen in every map; None if there is no such pixel."""
     masks = [one.mask for one in layers if one.mask is not None]
-    return reduce(np.logical_or, masks) if masks else None
+    return reduce(np.logical_or, masks, np.False_) if masks else None
 
 
 def _mean_psf(layers, blank):

@@ -106,6 +106,9 @@ def test_a_pixel_must_be_seen_in_every_map():
     expected = by_bin.copy()
     expected[:, :10] = True
     np.testing.assert_array_equal(total.mask, expected)
+    alone = stack_maps([first, sky(2)])
+    alone.mask[:] = True
+    assert first.mask.sum() == 10
 
 
 def test_pixel_order_of_the_first():
@@ -184,7 +187,7 @@ def test_sources_only_if_shared():
     (sky(energy_edges=[1, 3, 11]), "map 3 has the energy edges .*11.* GeV, the first one .*10.* GeV"),
     (sky(energy_edges=None), "map 3 has no energy edges, the first one has .*10"),
     (sky(unit="1/s"), "map 3 is in '1 / s', the first one in 'ct'"),
-    (image(), "map 3 is a CCDData, the first one SkyMap"),
+    (image(), "map 3 is a CCDData, the first one a SkyMap"),
     (sky(psf=[1, 2] * u.deg, exposure=None), "map 3 has another PSF .* without the exposure"),
 ])  # fmt: skip
 def test_what_does_not_fit(other, message):
@@ -280,7 +283,7 @@ def shifted():
     (image(psf=[1, 2, 3] * u.deg), r"meta\['psf'\] of map 2 has 3 energy bins, the map 2"),
     (CCDData(np.ones((2, 6, 8)), unit=u.adu, wcs=image_wcs(), meta={"energy_edges": EDGES}), "map 2 is in 'adu'"),
     (CCDData(np.ones((2, 6, 7)), unit=u.ct, wcs=image_wcs()), r"map 2 has the shape \(2, 6, 7\), the first one \(2, 6"),
-    (sky(), "map 2 is a SkyMap, the first one CCDData"),
+    (sky(), "map 2 is a SkyMap, the first one a CCDData"),
 ])  # fmt: skip
 def test_images_that_do_not_fit(other, message):
     with pytest.raises(ValueError, match=message):
