@@ -12,17 +12,24 @@ two cores.
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
+import joblib
+
+from astrolearn.core.parallel import map_batches
+from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
+from astrolearn.core.tables import atomic_write
 from astrolearn.core.weights import ship_measured
 from astrolearn.recipes.checkpoints import fit_with_checkpoints
+from astrolearn.sources.classes.detections import prepare
 from astrolearn.sources.classes.truth import true_classes
 from astrolearn.sources.classifier import SourceClassifier
 from astrolearn.sources.fermi import GalacticTemplate, LATSkySimulator
 from astrolearn.sources.finder import PointSourceFinder
 
-__all__ = ["ship", "train", "training_skies"]
+__all__ = ["look_at_sky", "ship", "train", "training_skies"]
 
 SEED = 70
 FINDER = "fermi-lat-1"
@@ -33,9 +40,39 @@ _BARE_EVERY = 4
 CLASS_WEIGHT = {"agn": 1.0, "psr": 12.0, "pwn_snr": 2.0, "fake": 1.8}
 
 
-def training_skies(n_skies, diffuse=None, seed=SEED):
+def look_at_sky(seed, simulator, bare=False):
     """
-    Simulated skies, what the finder detects in them, and what it is.
+    Simulate a sky, find its sources and look at them.
+
+    Parameters
+    ----------
+    seed : int
+        Of the sky.
+    simulator : LATSkySimulator
+        Of ten years or so.
+    bare : bool, optional
+        Whether the maps come without the template of the diffuse emission.
+
+    Returns
+    -------
+    detections : `~astrolearn.sources.classes.detections.Detections`
+    classes : array of str
+        What each one is.
+    catalogue : SampleTable
+        Of the finder.
+    """
+    ((total, years),) = simulator.sample_yearly(random_state=seed)
+    if bare:
+        for skymap in (total, *years):
+            skymap.background = None
+    catalogue = PointSourceFinder.from_pretrained(FINDER).predict(total)
+    seen = prepare(years, catalogue["coord"], catalogue["probability"], psf=None)
+    return seen, true_classes(catalogue, total.sources), catalogue
+
+
+def training_skies(n_skies, diffuse=None, seed=SEED, folder=None, n_jobs=1):
+    """
+    What the finder detects in simulated skies, and what it is.
 
     Parameters
     ----------
@@ -46,22 +83,33 @@ def training_skies(n_skies, diffuse=None, seed=SEED):
         Science Support Center.
     seed : int, optional
         Seed of everything.
+    folder : path-like, optional
+        Where each sky is kept, about 60 MB, and taken from if it is there.
+    n_jobs : int, optional
+        Processes.
 
     Yields
     ------
     tuple
-        Ten yearly maps, the finder's catalogue, and the class of each detection: what `SourceClassifier.fit` takes.
+        Detections, None, and the class of each: what `SourceClassifier.fit` takes for each sky.
     """
     template = GalacticTemplate.download() if diffuse is None else GalacticTemplate(diffuse)
     simulator = LATSkySimulator(event_type=EVENT_TYPE, diffuse=template)
-    finder = PointSourceFinder.from_pretrained(FINDER)
-    for number, sky_seed in enumerate(make_rng(seed).integers(2**31, size=n_skies)):
-        ((total, years),) = simulator.sample_yearly(random_state=int(sky_seed))
-        if number % _BARE_EVERY == _BARE_EVERY - 1:
-            for skymap in (total, *years):
-                skymap.background = None
-        catalogue = finder.predict(total)
-        yield years, catalogue, true_classes(catalogue, total.sources)
+    seeds = make_rng(seed).integers(2**31, size=n_skies).tolist()
+    look = partial(_kept_sky, simulator=simulator, folder=None if folder is None else Path(folder))
+    skies = map_batches(look, enumerate(seeds), n_jobs, ahead=2)
+    yield from progress(skies, "simulating and finding", total=n_skies, verbose=1)
+
+
+def _kept_sky(numbered, simulator, folder):
+    number, seed = numbered
+    path = None if folder is None else folder / f"sky-{seed}.joblib"
+    if path is not None and path.is_file():
+        return joblib.load(path)
+    seen, classes, _ = look_at_sky(seed, simulator, bare=number % _BARE_EVERY == _BARE_EVERY - 1)
+    if path is not None:
+        atomic_write(lambda partial_path: joblib.dump((seen, None, classes), partial_path), path, overwrite=True)
+    return seen, None, classes
 
 
 def train(out, diffuse=None, *, n_skies=48, n_jobs=1, seed=SEED, **parameters):
@@ -71,8 +119,8 @@ def train(out, diffuse=None, *, n_skies=48, n_jobs=1, seed=SEED, **parameters):
     Parameters
     ----------
     out : path-like
-        Folder for the checkpoint of every epoch, the result ``classifier.safetensors`` and what it was trained on,
-        ``training.json``.
+        Folder for the skies (60 MB each; those that are there are used), the checkpoint of every epoch, the result
+        ``classifier.safetensors`` and what it was trained on, ``training.json``.
     diffuse : path-like, optional
         See `training_skies`.
     n_skies, n_jobs, seed : int, optional
@@ -90,7 +138,7 @@ def train(out, diffuse=None, *, n_skies=48, n_jobs=1, seed=SEED, **parameters):
     # what is in force is kept in the file, whatever later versions have as defaults
     parameters = {"class_weight": CLASS_WEIGHT, "psf": EVENT_TYPE, "random_state": seed} | parameters
     classifier = SourceClassifier(**parameters)
-    fit_with_checkpoints(classifier, out, training_skies(n_skies, diffuse, seed), n_jobs=n_jobs)
+    fit_with_checkpoints(classifier, out, training_skies(n_skies, diffuse, seed, out, n_jobs))
     classifier.save(out / "classifier.safetensors", overwrite=True)
     name = "downloaded" if diffuse is None else Path(diffuse).name
     made = {"seed": seed, "n_skies": n_skies, "diffuse": name, "finder": FINDER, "event_type": EVENT_TYPE}

@@ -9,6 +9,7 @@ from .psf import RadialPSF
 from .regions_io import to_regions
 from .responses import read_exposure, read_psf
 from .skymap import SkyMap
+from .stack import stack_maps
 from .transformers import EnergyRebinner, RegionMask
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "read_psf",
     "read_skymap",
     "source_coords",
+    "stack_maps",
     "to_regions",
     "write_skymap",
 ]

@@ -26,8 +26,8 @@ from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
 from astrolearn.sky import SkyMap, source_coords, stack_maps
 from astrolearn.sources.classes.counterparts import add_counterparts
-from astrolearn.sources.classes.detections import DetectionDataset, n_features, prepare
-from astrolearn.sources.classes.labels import FAKE, GROUPS, ClassScheme, clean_labels
+from astrolearn.sources.classes.detections import DetectionDataset, Detections, n_features, prepare
+from astrolearn.sources.classes.labels import FAINT, FAKE, GROUPS, ClassScheme, clean_labels
 from astrolearn.sources.classes.network import ClassNetwork, PartialLabelLoss
 from astrolearn.sources.counts_maps import parse_psf
 from astrolearn.sources.fermi.instrument import lat_psf
@@ -152,11 +152,13 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
             The maps of one sky. Of several skies, leave out the other arguments and give tuples of maps, coords and
             classes, one for each; a generator is read once, one sky at a time. All need the same energy bins, about the
             same pixels and equal numbers of years. Of eight skies or more, every eighth is kept for calibration; of
-            fewer, every eighth detection.
+            fewer, every eighth detection. In place of maps, here and elsewhere, what
+            `~astrolearn.sources.classes.detections.prepare` made of them can be given, with None for the positions.
         coords : SkyCoord, or Table with a column ``coord``, n rows
             Detections. A column ``probability``, as catalogues of `~astrolearn.PointSourceFinder` have, is used.
         classes : array-like of str, shape (n,)
-            What each one is.
+            What each one is. Those that are ``"faint"`` are left out, see
+            `~astrolearn.sources.classes.truth.true_classes`.
 
         Returns
         -------
@@ -170,14 +172,16 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         """
         self._validate_params()
         rng = make_rng(self.random_state)
-        skies = iter([(maps, coords, classes)] if coords is not None else maps)
+        skies = iter(maps if classes is None else [(maps, coords, classes)])
         look = partial(_look_numbered, psf=self._psf_of, energy_edges=None, pixel_size=None)
         parts, labels = [], []
         for seen, names in progress(map_batches(look, skies, self.n_jobs), "preparing maps", verbose=self.verbose):
             if parts and not _alike(seen, parts[0]):
                 raise ValueError("the skies differ in energy bins or pixels: train on maps of one kind")
-            parts += [seen] if len(seen) else []
-            labels += [names] if len(seen) else []
+            chosen = names != FAINT
+            if chosen.any():
+                parts.append(seen if chosen.all() else seen.take(chosen))
+                labels.append(names[chosen])
         if not parts:
             raise ValueError("there are no detections to fit: give at least two, of different classes")
         scheme = ClassScheme.of(np.concatenate(labels))
@@ -290,14 +294,17 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         maps, coords
             See `predict_proba`.
         classes : array-like of str, shape (n,)
-            Labels; a label that leaves several classes open agrees with each of them.
+            Labels; a label that leaves several classes open agrees with each of them. Those that are ``"faint"`` do not
+            count.
 
         Returns
         -------
         float
         """
         predicted = self.predict(maps, coords)
-        allowed = self._scheme.members(_labels_of(classes, len(predicted)))
+        labels = _labels_of(classes, len(predicted))
+        predicted, labels = predicted[labels != FAINT], labels[labels != FAINT]
+        allowed = self._scheme.members(labels)
         return float(np.mean(allowed[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)]))
 
     def classify(self, maps, catalogue, reference=None, radius="0.3 deg"):
@@ -418,6 +425,8 @@ def _in_groups(scheme):
 
 def _look(pair, **options):
     maps, catalogue = pair
+    if isinstance(maps, Detections):
+        return maps
     table = not hasattr(catalogue, "frame")
     probability = catalogue["probability"] if table and "probability" in catalogue.colnames else None
     return prepare(maps, source_coords(catalogue), probability, **options)

@@ -8,9 +8,10 @@ in the set.
 
 import numpy as np
 
-__all__ = ["FAKE", "GROUPS", "ClassScheme", "clean_labels"]
+__all__ = ["FAINT", "FAKE", "GROUPS", "ClassScheme", "clean_labels"]
 
 FAKE = "fake"
+FAINT = "faint"  # neither right nor wrong, see `true_classes`: such detections are not learned from
 GROUPS = {"agn": ("bll", "fsrq")}
 """Classes with sub-classes."""
 
