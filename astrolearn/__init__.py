@@ -11,13 +11,14 @@ _HOMES = {
     "MorphologySegmenter": "astrolearn.morphology.segmenter",
     "PhotoZRegressor": "astrolearn.photoz.regressor",
     "PointSourceFinder": "astrolearn.sources.finder",
+    "SourceClassifier": "astrolearn.sources.classifier",
     "SourceCountRegressor": "astrolearn.counts.regressor",
     "list_pretrained": "astrolearn.core.weights",
 }
 
 __all__ = [
-    "EMRIDetector", "MorphologySegmenter", "PhotoZRegressor", "PointSourceFinder", "SourceCountRegressor",
-    "__version__", "list_pretrained",
+    "EMRIDetector", "MorphologySegmenter", "PhotoZRegressor", "PointSourceFinder", "SourceClassifier",
+    "SourceCountRegressor", "__version__", "list_pretrained",
 ]  # fmt: skip
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 import joblib
 
 from astrolearn.core.parallel import map_batches
-from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import atomic_write
 from astrolearn.core.weights import ship_measured
@@ -97,8 +96,7 @@ def training_skies(n_skies, diffuse=None, seed=SEED, folder=None, n_jobs=1):
     simulator = LATSkySimulator(event_type=EVENT_TYPE, diffuse=template)
     seeds = make_rng(seed).integers(2**31, size=n_skies).tolist()
     look = partial(_kept_sky, simulator=simulator, folder=None if folder is None else Path(folder))
-    skies = map_batches(look, enumerate(seeds), n_jobs, ahead=2)
-    yield from progress(skies, "simulating and finding", total=n_skies, verbose=1)
+    yield from map_batches(look, enumerate(seeds), n_jobs, ahead=2)
 
 
 def _kept_sky(numbered, simulator, folder):
@@ -180,8 +178,9 @@ def ship(weights, number, results, git_revision):
         results,
         recipe=__name__,
         seed=made["seed"],
-        data=f"simulations only: detections of {made['finder']} in {made['n_skies']} skies of astrolearn.sources.fermi, "
-        f"ten years of {made['event_type']} photons, with the Galactic diffuse template {made['diffuse']}, perturbed",
+        data=f"simulations only: detections of {made['finder']} in {made['n_skies']} skies of "
+        f"astrolearn.sources.fermi, ten years of {made['event_type']} photons, with the Galactic diffuse template "
+        f"{made['diffuse']}, perturbed",
         git_revision=git_revision,
         trained_on=f"simulated Fermi-LAT skies: ten yearly maps, six bins of 0.3 GeV to 1 TeV, {made['event_type']}, "
         "nside 256",

@@ -24,7 +24,7 @@ from astrolearn.core.parallel import in_batches, map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
-from astrolearn.sky import SkyMap, source_coords, stack_maps
+from astrolearn.sky import source_coords, stack_maps
 from astrolearn.sources.classes.counterparts import add_counterparts
 from astrolearn.sources.classes.detections import DetectionDataset, Detections, n_features, prepare
 from astrolearn.sources.classes.labels import FAINT, FAKE, GROUPS, ClassScheme, clean_labels
@@ -51,8 +51,8 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         How much it matters to recognise a class, as a factor on the loss of its sources in training and on its
         probability where a class is decided on: a dict of top-level class (such as ``"agn"``, ``"psr"``, ``"fake"``) to
         weight, 1 where none is given; ``"balanced"`` (default), inversely proportional to the number of its sources; or
-        `None`, all alike, so that the most probable class is reported. Probabilities do not depend on it. Change it with
-        ``set_params`` to decide otherwise without fitting again.
+        `None`, all alike, so that the most probable class is reported. Probabilities do not depend on it. Change it
+        with ``set_params`` to decide otherwise without fitting again.
     inputs : {"both", "cutouts", "features"}, optional
         What the network is given: cutouts of the maps in 7 x 7 pixels, ten years and all energy bins, or features that
         are measured on them (spectrum, curvature, variability, surroundings, neighbours), or both (default).
@@ -194,12 +194,12 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         tops = scheme.top_level(np.concatenate(labels))
         shares = np.bincount(tops[tops >= 0], minlength=len(scheme.groups)) / max(np.sum(tops >= 0), 1)
         self.class_frequency_ = {name: float(share) for name, share in zip(scheme.groups, shares, strict=True)}
-        training = [(part, label, ~kept) for part, label, kept in zip(parts, labels, held, strict=True) if not kept.all()]
-        names = np.concatenate([label[chosen] for _, label, chosen in training])
+        names = np.concatenate([label[~kept] for label, kept in zip(labels, held, strict=True)])
         weight = np.append(self._weights(scheme), 1.0)[scheme.top_level(names)]
         targets = np.column_stack([scheme.members(names), weight / weight.mean()]).astype(np.float32)
-        chosen = [part if rows.all() else part.take(rows) for part, _, rows in training]
+        chosen = [part.take(~kept) for part, kept in zip(parts, held, strict=True)]
         dataset = DetectionDataset(chosen, targets, np.random.default_rng(rng.integers(2**63)))
+        del chosen
         self._drop_last = len(dataset) > self.batch_size
         self._fit_net(dataset, rng=rng)
         del self._drop_last

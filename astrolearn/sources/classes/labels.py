@@ -1,9 +1,9 @@
 """Classes of sources, and labels that do not name one class but several.
 
-Catalogues do not know every class as well as the next: of an active galaxy it may be open whether it is a BL Lac or an
-FSRQ, and of a source without counterpart that it is real is all that is known. Such a label is a set of classes. It
-trains a classifier as well as it can, by the probability of the set as a whole, and a prediction agrees with it if it is
-in the set.
+Catalogues do not know every class as well as the next: of an active galaxy it may be open whether it is a BL Lac or
+an FSRQ, and of a source without counterpart that it is real is all that is known. Such a label is a set of classes.
+It trains a classifier as well as it can, by the probability of the set as a whole, and a prediction agrees with it if
+it is in the set.
 """
 
 import numpy as np
@@ -87,7 +87,8 @@ class ClassScheme:
         broad = {name for name, parts in GROUPS.items() if present & set(parts)}
         classes = sorted(present - broad)
         if len(classes) < 2:
-            raise ValueError(f"there must be two classes at least, but the labels name only {', '.join(classes) or 'none'}")
+            found = ", ".join(classes) or "none"
+            raise ValueError(f"there must be two classes at least, but the labels name only {found}")
         return cls(classes)
 
     @property
@@ -123,7 +124,9 @@ class ClassScheme:
         sets["unk"] = names != FAKE
         unknown = sorted(set(np.unique(labels).tolist()) - set(sets))
         if unknown:
-            raise ValueError(f"unknown class {', '.join(map(repr, unknown))}: the classes are {', '.join(self.classes)}")
+            raise ValueError(
+                f"unknown class {', '.join(map(repr, unknown))}: the classes are {', '.join(self.classes)}"
+            )
         return np.array([sets[label] for label in np.asarray(labels).tolist()], bool).reshape(-1, len(names))
 
     def top_level(self, labels):

@@ -4,8 +4,9 @@ A detection is true by the definition of `~astrolearn.PointSourceFinder`: it is 
 could be seen. So of two detections beside one source only the closer one is real. Not so within an extended source,
 which a search for points may find in several pieces: all of these are photons of the source, and have its class.
 
-Of what is left, more than half lies on sources that should have been too faint, but had luck with their photons. To call
-these fake would be wrong, for there they are; to ask for their class would be too much. They are neither, `FAINT`.
+Of what is left, more than half lies on sources that should have been too faint, but had luck with their photons. To
+call these fake would be wrong, for there they are; to ask for their class would be too much. They are neither,
+``faint``.
 """
 
 import astropy.units as u
