@@ -88,7 +88,7 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
     -----
     Labels may be any names. A few have a meaning: ``"fake"`` is no source; ``"bll"`` and ``"fsrq"`` are parts of
     ``"agn"``, which is also the label of an active galaxy of unknown kind; ``"unk"`` is a source of unknown class. The
-    designators of the LAT catalogues are understood, see `~astrolearn.sources.classes.labels.clean_labels`.
+    designators of the LAT catalogues are understood, see `~astrolearn.sources.classes.clean_labels`.
 
     Examples
     --------
@@ -158,7 +158,7 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
             Detections. A column ``probability``, as catalogues of `~astrolearn.PointSourceFinder` have, is used.
         classes : array-like of str, shape (n,)
             What each one is. Those that are ``"faint"`` are left out, see
-            `~astrolearn.sources.classes.truth.true_classes`.
+            `~astrolearn.sources.classes.true_classes`.
 
         Returns
         -------
@@ -328,7 +328,7 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
             The catalogue with the columns ``class`` (top-level, such as agn), ``subclass`` (such as bll; empty for
             classes that have none), ``p_<class>`` for every class and group of classes, and ``fake`` (whether the class
             is fake), if that is a class. With a reference the columns of
-            `~astrolearn.sources.classes.counterparts.add_counterparts`.
+            `~astrolearn.sources.classes.add_counterparts`.
 
         Raises
         ------
