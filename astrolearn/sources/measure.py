@@ -8,7 +8,8 @@ matrices are sparse, and the variance of one source is that of a small system: i
 with.
 
 Light curves come from the same fit: with the weights of the whole, counts are linear in the photons, so those of each
-year are one more right-hand side of the same factorised system, and they add up to the counts of the whole.
+year are one more right-hand side of the same factorised system, and they add up to the counts of the whole. Nothing in
+it supposes that a source, its neighbours or the background keep their brightness.
 """
 
 import numpy as np
@@ -36,17 +37,18 @@ class Photometry:
     Attributes
     ----------
     counts, counts_error : arrays, shape (n_source, n_energy)
-        Photons of each source over the whole PSF.
+        Photons of each source over the whole PSF; 0 for sources outside the map.
     significance : array, shape (n_source,)
         In standard deviations.
     yearly_counts : array, shape (n_source, n_year, n_energy)
-        Photons of each year, which add up to ``counts``; the error of one of n years of a steady source is
-        ``counts_error / sqrt(n)``. Without years, the second axis has length 0.
+        Photons of each year, which add up to ``counts``; the error of one of n equally long years of a steady source
+        among steady neighbours is ``counts_error / sqrt(n)``. Without years, the second axis has length 0.
     surroundings : array, shape (n_source, n_energy)
-        Expected photons per sr of everything else, averaged with the PSF.
+        Photons per sr that the fit ascribes to everything else, background and neighbours, averaged with the PSF; 0
+        for sources outside the map.
     misfit : array, shape (n_source, n_energy)
-        Mean squared deviation of the pixels from the fit in units of its variance, averaged with the PSF: about one
-        where the model is right.
+        Squared deviation of the pixels from the fit in units of its variance, averaged with the PSF: about one where
+        the model is right, though with few photons it scatters much; 0 for sources outside the map.
     """
 
     def __init__(self, counts, counts_error, significance, yearly_counts, surroundings, misfit):
@@ -76,9 +78,17 @@ def measure(observation, background, coords, verbose=0, yearly=None):
     Returns
     -------
     Photometry
+
+    Raises
+    ------
+    ValueError
+        If the years have another shape than the observation, or do not add up to it.
     """
     n_source, n_energy = len(coords), observation.n_energy
-    yearly = np.zeros((0, *observation.counts.shape), np.float32) if yearly is None else yearly
+    if yearly is None:
+        yearly = np.zeros((0, *observation.counts.shape), np.float32)
+    else:
+        _check_years(yearly, observation.counts)
     counts, error, statistic, surroundings, misfit = (np.zeros((n_source, n_energy)) for _ in range(5))
     yearly_counts = np.zeros((n_source, len(yearly), n_energy))
     if n_source:
@@ -99,6 +109,13 @@ def measure(observation, background, coords, verbose=0, yearly=None):
         bar.close()
     significance = _standard_deviations(statistic.sum(axis=1), n_energy)
     return Photometry(counts, error, significance, yearly_counts, surroundings, misfit)
+
+
+def _check_years(yearly, counts):
+    if yearly.shape[1:] != counts.shape:
+        raise ValueError(f"the years have the shape {yearly.shape}, but should have (n_year, *{counts.shape})")
+    if not np.allclose(np.sum(yearly, axis=0), counts):
+        raise ValueError("the counts of the years do not add up to those of the observation: give all its years")
 
 
 def _standard_deviations(statistic, n_free):
@@ -153,8 +170,10 @@ def _fit_bin(view, background, i, footprint, yearly):
         return np.bincount(pairs.col, pairs.data * values, minlength=n_source) / np.maximum(total, 1e-12)
 
     misfit = mean((n[pairs.row] - with_source) ** 2 / with_source)
+    observed = np.maximum(view.coverage.ravel()[seen][pairs.row], 1e-6)  # where nothing was, the weight is zero
+    surroundings = mean(without / observed)
     variances = local_variances(information, n_source)
-    return fitted[:n_source], np.sqrt(variances), statistic, by_year, mean(without), misfit
+    return fitted[:n_source], np.sqrt(variances), statistic, by_year, surroundings, misfit
 
 
 class _Footprints:

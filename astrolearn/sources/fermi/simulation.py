@@ -4,7 +4,7 @@ Diffuse emission is drawn pixel by pixel from its expectation, which is made onc
 drawn one by one and binned, so that every source sits at its own place within a pixel and its PSF is exact.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import astropy.units as u
 import healpy as hp
@@ -92,8 +92,13 @@ class LATSkySimulator:
 
     Notes
     -----
+    Of the sources, BL Lacs and FSRQs vary from year to year, see `sample_yearly`; pulsars, nebulae, remnants and
+    unassociated sources are steady, and so is the diffuse emission. Fluxes are means over all years, whose photons
+    `sample` draws: no matter in which year they come.
+
     Left out: energy dispersion, the change of the PSF with a source's own spectrum within a bin (it is averaged with
-    index 2.2), the Sun and the Moon; and of variability what is faster than years or changes a spectrum.
+    index 2.2), the Sun and the Moon; of variability what is faster than years or changes a spectrum; and the small
+    changes of the exposure from year to year.
 
     Examples
     --------
@@ -195,11 +200,11 @@ class LATSkySimulator:
         mean = self._mean_exposure(event_type)
         return normalised_counts(sources, self.energy_edges.value, mean) * scale[:, None]
 
-    def _observe(self, sources, event_type, npred, truth, nside, pixel_size, rng, share=1.0):
+    def _observe(self, sources, event_type, npred, counts, truth, nside, pixel_size, share=1.0):
         """
         The table of sources with photons expected and drawn, and their significance in a map of these pixels.
 
-        ``share`` of the observing time.
+        ``npred`` and ``counts`` belong to a ``share`` of the observing time, the diffuse ``truth`` to all of it.
         """
         table = sources.copy()
         # around a source the unresolved ones are background
@@ -209,7 +214,7 @@ class LATSkySimulator:
         density *= np.float32(share)
         significance = AsimovSignificance(self._psf[event_type], pixel_size)
         table["npred"] = npred
-        table["counts"] = rng.poisson(npred)
+        table["counts"] = counts
         table["significance"] = significance(npred, density.T / hp.nside2pixarea(nside), table["extension"])
         return table
 
@@ -258,16 +263,21 @@ class LATSkySimulator:
         n : int, default=1
             Number of skies.
         random_state : int, `numpy.random.Generator` or None
-            Seed; default that of the simulator. Sources and diffuse emission are those of `sample` with this seed.
+            Seed; default that of the simulator. Sources, with their mean fluxes, and expected diffuse emission are
+            those of `sample` with this seed; the photons are drawn anew.
 
         Returns
         -------
         list
-            Of pairs of the map of all years, as `sample` makes it, and a list of maps of one year each: as many as
-            ``years`` rounded, of equal length. Yearly fluxes follow `~astrolearn.sources.fermi.light_curves`; they are
-            the column ``yearly_flux`` (n_year) of the truth table of the whole. That of a year has the ``flux``,
-            ``npred``, ``counts`` and ``significance`` of this year. Yearly maps share their exposure and background.
-            With several event types, each map of a pair, or of a list, is a dict from event type to SkyMap.
+            Of pairs: the map of all years, as `sample` makes it, and a list of maps of one year each, which add up to
+            it. There are as many as ``years`` rounded, at least one, and all are equally long. With several event
+            types, each map of a pair, or of a list, is a dict from event type to SkyMap.
+
+            Yearly fluxes follow `~astrolearn.sources.fermi.light_curves`, the same in all event types; the truth table
+            of the whole has them in the column ``yearly_flux`` (n_year), whose mean is ``flux``. The truth table of a
+            year, in the same order, has the ``flux``, ``npred``, ``counts`` and ``significance`` of this year, and
+            meta its length, ``years``, and its number from 0, ``year``. All yearly maps share one array of exposure
+            and one of background.
         """
         n_years = max(1, round(self.years))
         skies = []
@@ -284,10 +294,11 @@ class LATSkySimulator:
         maps = {}
         for event_type in self._types:
             npred = self._npred(sources, event_type)
-            table = self._observe(sources, event_type, npred, truth[event_type], self.nside,
-                                  hp.nside2resol(self.nside), rng)
+            table = self._observe(sources, event_type, npred, rng.poisson(npred), truth[event_type], self.nside,
+                                  hp.nside2resol(self.nside))
             data = self._draw_photons(table, event_type, truth[event_type], rng)
-            maps[event_type] = self._as_map(data, event_type, table, self._meta(event_type, seed, norms, sources))
+            maps[event_type] = self._as_map(data, event_type, table, self._meta(event_type, seed, norms, sources),
+                                            self._expectation(event_type, self.nside))
         return maps
 
     def _sample_parts(self, seed, n_years):
@@ -299,25 +310,27 @@ class LATSkySimulator:
         curves = light_curves(sources["class"], n_years, rng)
         totals, yearly = {}, {}
         for event_type in self._types:
-            expected, steady = self._expectation(event_type, self.nside), truth[event_type]
+            expected, diffuse = self._expectation(event_type, self.nside), truth[event_type]
+            of_year = replace(expected, exposure=expected.exposure * np.float32(share),
+                              background=expected.background * np.float32(share))
+            diffuse_of_year = diffuse * np.float32(share)
             npred = self._npred(sources, event_type)
             meta = self._meta(event_type, seed, norms, sources)
-            part_of_year = {"exposure": expected.exposure * np.float32(share),
-                            "background": expected.background * np.float32(share) if self.background else None}
             maps = []
             for year in range(n_years):
                 now = sources.copy()
                 now["flux"] = sources["flux"] * curves[:, year]
-                table = self._observe(now, event_type, npred * (share * curves[:, year, None]), steady, self.nside,
-                                      resolution, rng, share)
-                data = self._draw_photons(table, event_type, steady * np.float32(share), rng)
+                npred_now = npred * (share * curves[:, year, None])
+                table = self._observe(now, event_type, npred_now, rng.poisson(npred_now), diffuse, self.nside,
+                                      resolution, share)
+                data = self._draw_photons(table, event_type, diffuse_of_year, rng)
                 about = meta | {"years": self.years * share, "year": year}
-                maps.append(self._as_map(data, event_type, table, about, **part_of_year))
-            table = self._observe(sources, event_type, npred, steady, self.nside, resolution, rng)
-            table["counts"] = np.sum([one.sources["counts"] for one in maps], axis=0)
+                maps.append(self._as_map(data, event_type, table, about, of_year))
+            counts = sum(one.sources["counts"] for one in maps)
+            table = self._observe(sources, event_type, npred, counts, diffuse, self.nside, resolution)
             table["yearly_flux"] = sources["flux"][:, None] * curves
-            total = np.sum([one.data for one in maps], axis=0)
-            totals[event_type], yearly[event_type] = self._as_map(total, event_type, table, meta), maps
+            total = sum(one.data for one in maps)
+            totals[event_type], yearly[event_type] = self._as_map(total, event_type, table, meta, expected), maps
         return totals, yearly
 
     def _draw_photons(self, table, event_type, diffuse, rng):
@@ -330,13 +343,11 @@ class LATSkySimulator:
             data[i] = total
         return data
 
-    def _as_map(self, data, event_type, sources, meta, exposure=None, background=None):
-        """The `SkyMap` of some counts, by default of all years."""
-        expected = self._expectation(event_type, self.nside)
-        if exposure is None:
-            exposure, background = expected.exposure, expected.background if self.background else None
-        skymap = SkyMap(data, nest=True, energy_edges=self.energy_edges, exposure=exposure, background=background,
-                        psf=self._psf[event_type], meta=meta)
+    def _as_map(self, data, event_type, sources, meta, expected):
+        """The `SkyMap` of some counts, with the exposure and the background of an expectation."""
+        skymap = SkyMap(data, nest=True, energy_edges=self.energy_edges, exposure=expected.exposure,
+                        background=expected.background if self.background else None, psf=self._psf[event_type],
+                        meta=meta)
         skymap.sources = sources
         return skymap
 
@@ -396,7 +407,8 @@ class LATSkySimulator:
         for event_type in self._types:
             expected, psf = self._expectation(event_type, _IMAGE_NSIDE), self._psf[event_type]
             npred = self._npred(sources, event_type)
-            table = self._observe(sources, event_type, npred, truth[event_type], _IMAGE_NSIDE, np.deg2rad(scale), rng)
+            table = self._observe(sources, event_type, npred, rng.poisson(npred), truth[event_type], _IMAGE_NSIDE,
+                                  np.deg2rad(scale))
             data = rng.poisson(on_grid(truth[event_type]) * area).astype(np.float32)
             for i, image in enumerate(data):
                 for xyz in photon_directions(table, table["counts"][:, i], psf, i, rng):

@@ -1,4 +1,4 @@
-"""Simulated skies: photon numbers, statistics, truth, seeds, images, and the real sky."""
+"""Simulated skies: photon numbers, statistics, truth, seeds, years, images, and the real sky."""
 
 import astropy.units as u
 import healpy as hp
@@ -8,6 +8,7 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import CCDData
 from astropy.table import Table
 from numpy.testing import assert_allclose
+from scipy.stats import chi2
 
 from astrolearn.sky import RadialPSF, SkyMap
 from astrolearn.sources.fermi import (
@@ -91,8 +92,8 @@ def test_diffuse_only_is_poisson():
     assert len(skies[0].sources) == 0
     assert "significance" in skies[0].sources.colnames
     mean = skies[0].background[1].astype(float)
-    chi2 = np.mean([(s.data[1] - mean) ** 2 / mean for s in skies])
-    assert_allclose(chi2, 1, atol=0.02)
+    deviation = np.mean([(s.data[1] - mean) ** 2 / mean for s in skies])
+    assert_allclose(deviation, 1, atol=0.02)
 
 
 def test_perturbation_changes_the_photons_but_not_the_background():
@@ -186,6 +187,143 @@ def test_significance_matches_the_spread_of_fitted_counts():
     ts = 2 * np.sum(((s * k + b) * np.log1p(s * k / b) - s * k) * ring)
     ours = AsimovSignificance(psf, 1e-6)(np.array([[s]]), np.array([[b]]), [0] * u.deg)
     assert_allclose(ours, np.sqrt(ts), rtol=0.01)
+
+
+@pytest.fixture(scope="module")
+def years():
+    """Five years of one sky, as (map of all years, [yearly maps])."""
+    return simulator(years=5.2).sample_yearly(random_state=4)[0]
+
+
+def test_years_add_up(years):
+    total, yearly = years
+    assert len(yearly) == 5
+    assert total.data.dtype == yearly[0].data.dtype == np.float32
+    assert np.array_equal(sum(year.data.astype(float) for year in yearly), total.data)
+    assert np.array_equal(sum(year.sources["counts"] for year in yearly), total.sources["counts"])
+    assert_allclose(sum(year.sources["npred"] for year in yearly), total.sources["npred"])
+    assert_allclose(sum(year.exposure for year in yearly).value, total.exposure.value, rtol=1e-5)
+    assert_allclose(sum(year.background for year in yearly), total.background, rtol=1e-5)
+    assert [year.meta["year"] for year in yearly] == [0, 1, 2, 3, 4]
+    assert_allclose([year.meta["years"] for year in yearly], 1.04)
+    assert total.meta["years"] == 5.2
+    assert np.all([year.psf is total.psf for year in yearly])
+    # ten quiet copies of exposure and background would be most of the memory
+    assert np.all([np.shares_memory(year.exposure, yearly[0].exposure) for year in yearly])
+    assert np.all([np.shares_memory(year.background, yearly[0].background) for year in yearly])
+    assert not np.array_equal(yearly[0].data, yearly[1].data)
+
+
+def test_years_show_the_sky_of_sample(years):
+    total, yearly = years
+    once = simulator(years=5.2).sample(random_state=4)[0]
+    assert total.meta == once.meta
+    for name in once.sources.colnames:
+        if name not in ("coord", "counts"):
+            assert np.array_equal(total.sources[name], once.sources[name]), name
+    for sky in yearly:
+        assert np.array_equal(sky.sources["coord"].l, once.sources["coord"].l)
+        assert np.array_equal(sky.sources["class"], once.sources["class"])
+    assert np.array_equal(total.exposure, once.exposure)
+    assert np.array_equal(total.background, once.background)
+    # the photons are others, of the same expectation: a diffuse field of its own would show, it scatters by a tenth
+    assert not np.array_equal(total.data, once.data)
+    difference, quadrature = total.data - once.data, total.data + once.data
+    assert_allclose(np.sum(difference**2) / np.sum(quadrature), 1, atol=0.1)
+
+
+def test_truth_of_the_years(years):
+    total, yearly = years
+    truth, mean = total.sources, total.sources["flux"]
+    assert truth["yearly_flux"].shape == (len(truth), 5)
+    assert truth["yearly_flux"].unit == mean.unit
+    assert_allclose(truth["yearly_flux"].mean(axis=1).value, mean.value)
+    varies = np.isin(truth["class"], ("bll", "fsrq"))
+    assert_allclose(truth["yearly_flux"][~varies].value, np.repeat(mean[~varies, None].value, 5, axis=1))
+    assert np.all(truth["yearly_flux"][varies].std(axis=1) > 0)
+    assert_allclose(truth["npred"] / 5, yearly[2].sources["npred"] / (yearly[2].sources["flux"] / mean)[:, None])
+    for i, year in enumerate(yearly):
+        assert "yearly_flux" not in year.sources.colnames
+        assert_allclose(year.sources["flux"].value, truth["yearly_flux"][:, i].value)
+        pull = (year.sources["counts"] - year.sources["npred"]) / np.sqrt(year.sources["npred"])
+        bright = year.sources["npred"] > 20
+        assert_allclose(pull[bright].mean(), 0, atol=0.15)
+        assert_allclose(pull[bright].std(), 1, atol=0.1)
+
+
+def test_significance_of_a_year():
+    # with a flat, exact background: from the density of its own map, and less than that of all years
+    sim = simulator(years=4, perturb=None, nside=16)
+    total, yearly = sim.sample_yearly(random_state=2)[0]
+    significance = AsimovSignificance(total.psf, hp.nside2resol(16))
+    year = yearly[1]
+    pixel = hp.ang2pix(16, year.sources["coord"].l.deg, year.sources["coord"].b.deg, nest=True, lonlat=True)
+    density = year.background[:, pixel].T / hp.nside2pixarea(16)
+    assert_allclose(year.sources["significance"],
+                    significance(year.sources["npred"], density, year.sources["extension"]), rtol=1e-3)
+    steady = ~np.isin(total.sources["class"], ("bll", "fsrq"))
+    # a test statistic is proportional to the time, so a quarter of it gives half of the significance
+    assert_allclose(year.sources["significance"][steady] / total.sources["significance"][steady], 0.5, rtol=1e-4)
+
+
+def test_photons_follow_the_light_curve():
+    # the photons within the pixels around the brightest FSRQ against its yearly fluxes, and against a steady source
+    bright = SourcePopulation(flux_min=9.9e-9, galactic=0)
+    sim = simulator(years=10, perturb=None, population=bright, nside=64, event_type="FRONT+BACK")
+    total, yearly = sim.sample_yearly(random_state=1)[0]
+    source = total.sources[total.sources["class"] == "fsrq"][0]
+    near = total.pixel_coords().separation(source["coord"]) < 1.5 * u.deg
+    counts = np.array([sky.data[:, near].sum(axis=1) for sky in yearly])
+    background = yearly[0].background[:, near].sum(axis=1)
+    photons = (counts - background).sum(axis=0)
+    varying = background + photons * (source["yearly_flux"] / source["yearly_flux"].sum()).value[:, None]
+    steady = counts.mean(axis=0)
+    limits = chi2.ppf([0.001, 0.999], 18)
+    assert limits[0] < np.sum((counts - varying) ** 2 / varying) < limits[1]
+    assert np.sum((counts - steady) ** 2 / steady) > 100 * limits[1]
+    # elsewhere the sky is steady
+    far = total.pixel_coords().separation(total.sources["coord"][:, None]).min(axis=0) > 20 * u.deg
+    assert far.sum() > 500
+    elsewhere = np.array([sky.data[:, far].sum(axis=1) for sky in yearly])
+    assert limits[0] < np.sum((elsewhere - elsewhere.mean(axis=0)) ** 2 / elsewhere.mean(axis=0)) < limits[1]
+
+
+def test_years_side_by_side():
+    total, yearly = simulator(event_type=("FRONT", "BACK"), years=2).sample_yearly(random_state=6)[0]
+    assert list(total) == list(yearly[0]) == list(yearly[1]) == ["FRONT", "BACK"]
+    assert len(yearly) == 2
+    for event_type in total:
+        assert np.array_equal(sum(year[event_type].data for year in yearly), total[event_type].data)
+        assert yearly[1][event_type].meta["event_type"] == event_type
+    # one light curve, other photons
+    assert np.array_equal(total["FRONT"].sources["yearly_flux"], total["BACK"].sources["yearly_flux"])
+    assert not np.array_equal(total["FRONT"].sources["counts"], total["BACK"].sources["counts"])
+
+
+@pytest.mark.parametrize(("time", "number"), [(0.4, 1), (1, 1), (1.6, 2), (3, 3)])
+def test_number_of_years(time, number):
+    sim = simulator(years=time, nside=8, background=False)
+    total, yearly = sim.sample_yearly()[0]
+    assert len(yearly) == number
+    assert_allclose(yearly[-1].meta["years"], time / number)
+    assert total.background is None
+    assert yearly[0].background is None
+    if number == 1:
+        assert np.array_equal(yearly[0].data, total.data)
+        assert_allclose(total.sources["yearly_flux"][:, 0].value, total.sources["flux"].value)
+
+
+def test_seeds_of_years():
+    sim = simulator(years=2, nside=16)
+    first, second = sim.sample_yearly(2, random_state=7)
+    again = simulator(years=2, nside=16).sample_yearly(2, random_state=7)
+    for one, other in ((first, again[0]), (second, again[1])):
+        assert np.array_equal(one[0].data, other[0].data)
+        assert np.array_equal(one[1][1].data, other[1][1].data)
+        assert np.array_equal(one[0].sources["yearly_flux"], other[0].sources["yearly_flux"])
+    assert not np.array_equal(first[0].data, second[0].data)
+    assert np.array_equal(sim.sample_yearly()[0][0].data, sim.sample_yearly()[0][0].data)
+    assert not np.array_equal(sim.sample_yearly()[0][0].data, first[0].data)
 
 
 @pytest.fixture
