@@ -171,6 +171,8 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
             maps cannot be used, see `classes.detections.prepare`.
         """
         self._validate_params()
+        if coords is not None and classes is None:
+            raise ValueError("there are positions, but no classes: give one for each")
         rng = make_rng(self.random_state)
         skies = iter(maps if classes is None else [(maps, coords, classes)])
         look = partial(_look_numbered, psf=self._psf_of, energy_edges=None, pixel_size=None)
