@@ -146,7 +146,7 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
     return Detections(
         counts=_compact(np.moveaxis(flat, 2, 0).reshape(len(coords), *yearly.shape[:2], *square)),
         background=np.moveaxis(background.reshape(len(background), -1)[:, around] * exists, 1, 0)
-        .reshape(len(coords), -1, *square).astype(np.float32),
+        .reshape(len(coords), len(background), *square).astype(np.float32),
         features=np.column_stack([features, evidence, known]).astype(np.float32),
         energy_edges=edges,
         pixel_size=observation.lattice.pixel_size,
@@ -183,12 +183,13 @@ def _observe(total, years, psf, pixel_size):
 
 def _bare(year, total):
     """The counts of a year, seen where and as the total is: they are brought to the same pixels."""
-    bare = copy.copy(year)
+    on_sphere = isinstance(year, SkyMap)
+    bare = copy.copy(year.to_order(nest=total.nest) if on_sphere else year)
     bare.mask = total.mask
-    if isinstance(bare, SkyMap):
+    if on_sphere:
         bare.exposure = bare.background = None
         bare.psf = total.psf
-        return bare if bare.nest == total.nest else bare.to_order(nest=total.nest)
+        return bare
     bare.meta = {"energy_edges": total.meta.get("energy_edges"), "psf": total.meta.get("psf")}
     return bare
 
