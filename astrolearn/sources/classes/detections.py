@@ -110,7 +110,7 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
     ------
     ValueError
         If the maps have no energy edges, or others than asked for; if their pixels are too large or cannot be summed to
-        the size asked for; if a position is not on the map; or if the maps have no exposure and none is given.
+        the size asked for; if a position is not finite or not on the map; or if the maps have no exposure and none is given.
     """
     years = list(maps) if isinstance(maps, list | tuple) else [maps]
     if not years:
@@ -121,6 +121,10 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
         years = EnergyRebinner(energy_edges).transform(years)
         total, edges = stack_maps(years), energy_edges
     observation, yearly = _observe(total, years, psf, pixel_size)
+    placed = np.isfinite(coords.cartesian.xyz.value).all(axis=0)
+    if not placed.all():
+        raise ValueError(f"{np.sum(~placed)} of {len(coords)} positions are not finite, the first in row "
+                         f"{np.flatnonzero(~placed)[0]}: leave them out")
     pixel = observation.lattice.offsets(coords)[0]
     seen = pixel >= 0
     seen[seen] = observation.valid.ravel()[pixel[seen]]
