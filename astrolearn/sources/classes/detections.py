@@ -90,9 +90,9 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
     coords : `~astropy.coordinates.SkyCoord`, shape (n,)
         All that was detected: they are measured together.
     probability : array, shape (n,), optional
-        That each is a source, as `PointSourceFinder` has it.
-    psf : callable
-        From energy edges to the PSF of maps that have none.
+        That each is a source, as `PointSourceFinder` has it; NaN or masked where it is not known.
+    psf : callable, RadialPSF, Quantity or None
+        Of maps that have none, see `~astrolearn.sources.observation.observe`.
     energy_edges : Quantity, optional
         Bins to which those of the maps are merged. Default: as they are.
     pixel_size : float, optional
@@ -140,8 +140,9 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
     else:
         raise ValueError("the maps have no exposure, without which there are no spectra: set their exposure")
     features = describe(photometry, exposed, edges.to_value(u.GeV), coords)
-    known = np.full(len(coords), probability is not None, np.float32)
-    p = np.full(len(coords), 0.5) if probability is None else np.clip(np.asarray(probability, float), 1e-9, 1 - 1e-9)
+    p = np.full(len(coords), np.nan) if probability is None else np.ma.filled(np.ma.asarray(probability, float), np.nan)
+    known = np.isfinite(p)
+    p = np.clip(np.where(known, p, 0.5), 1e-9, 1 - 1e-9)
     evidence = np.clip(np.log(p) - np.log1p(-p), -_SURE, _SURE)
     around = observation.lattice.around(pixel, SIDE // 2)[0] if len(coords) else np.zeros((0, SIDE**2), int)
     exists = around >= 0
