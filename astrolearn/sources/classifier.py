@@ -13,6 +13,7 @@ from numbers import Integral, Real
 import astropy.units as u
 import numpy as np
 import torch
+from astropy.nddata import NDData
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import ClassifierMixin
@@ -167,12 +168,12 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         Raises
         ------
         ValueError
-            If there are no detections, or fewer than two classes; if numbers of positions and classes differ; or if
+            If there are no detections, no classes or fewer than two of them; if numbers of positions and classes differ; or if
             maps cannot be used, see `classes.detections.prepare`.
         """
         self._validate_params()
-        if coords is not None and classes is None:
-            raise ValueError("there are positions, but no classes: give one for each")
+        if classes is None and (coords is not None or isinstance(maps, NDData)):
+            raise ValueError("there are maps, but not the classes of what was detected in them: give one for each")
         rng = make_rng(self.random_state)
         skies = iter(maps if classes is None else [(maps, coords, classes)])
         look = partial(_look_numbered, psf=self._psf_of, energy_edges=None, pixel_size=None)
@@ -436,7 +437,10 @@ def _look(pair, **options):
 
 def _look_numbered(sky, **options):
     """Detections of a sky and their labels."""
-    maps, catalogue, classes = sky
+    try:
+        maps, catalogue, classes = sky
+    except (TypeError, ValueError):
+        raise ValueError("give maps, positions and classes; or of several skies, a tuple of the three for each") from None
     seen = _look((maps, catalogue), **options)
     return seen, _labels_of(classes, len(seen))
 
