@@ -303,10 +303,17 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         Returns
         -------
         float
+
+        Raises
+        ------
+        ValueError
+            If there is none that counts, or a label is none of the classes.
         """
         predicted = self.predict(maps, coords)
         labels = _labels_of(classes, len(predicted))
         predicted, labels = predicted[labels != FAINT], labels[labels != FAINT]
+        if not len(labels):
+            raise ValueError("there are no detections to score")
         allowed = self._scheme.members(labels)
         return float(np.mean(allowed[np.arange(len(predicted)), np.searchsorted(self.classes_, predicted)]))
 
