@@ -403,7 +403,10 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         if unknown:
             raise ValueError(f"class_weight names {', '.join(map(repr, unknown))}, but the top-level classes are "
                              f"{', '.join(scheme.groups)}")
-        return np.array([float(self.class_weight.get(name, 1.0)) for name in scheme.groups])
+        weights = np.array([float(self.class_weight.get(name, 1.0)) for name in scheme.groups])
+        if not (np.isfinite(weights) & (weights > 0)).all():
+            raise ValueError(f"class_weight={self.class_weight} must be positive")
+        return weights
 
     def _decide(self, probability):
         return self.classes_[self._scheme.decide(probability, self._weights(self._scheme))]
