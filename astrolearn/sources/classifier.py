@@ -27,7 +27,7 @@ from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
 from astrolearn.sky import source_coords, stack_maps
 from astrolearn.sources.classes.counterparts import add_counterparts
-from astrolearn.sources.classes.detections import DetectionDataset, Detections, n_features, prepare
+from astrolearn.sources.classes.detections import DetectionDataset, Detections, n_features, prepare, same_edges
 from astrolearn.sources.classes.labels import FAINT, FAKE, GROUPS, ClassScheme, clean_labels
 from astrolearn.sources.classes.network import ClassNetwork, PartialLabelLoss
 from astrolearn.sources.counts_maps import parse_psf
@@ -439,6 +439,10 @@ def _in_groups(scheme):
 def _look(pair, **options):
     maps, catalogue = pair
     if isinstance(maps, Detections):
+        edges = options["energy_edges"]
+        if edges is not None and not same_edges(maps.energy_edges, edges):
+            raise ValueError(f"the detections were prepared in the energy bins {maps.energy_edges}, but the classifier "
+                             f"was trained on {edges}: prepare them with its energy_edges_")
         return maps
     table = not hasattr(catalogue, "frame")
     probability = catalogue["probability"] if table and "probability" in catalogue.colnames else None
@@ -463,10 +467,7 @@ def _labels_of(classes, n):
 
 
 def _alike(one, other):
-    same_bins = len(one.energy_edges) == len(other.energy_edges) and np.allclose(
-        (one.energy_edges / other.energy_edges).to_value(""), 1, rtol=1e-3
-    )
-    return same_bins and abs(np.log(one.pixel_size / other.pixel_size)) < np.log(1.5)
+    return same_edges(one.energy_edges, other.energy_edges) and abs(np.log(one.pixel_size / other.pixel_size)) < np.log(1.5)
 
 
 def _held_back(lengths):

@@ -22,7 +22,7 @@ from astrolearn.sources.observation import observe
 from .features import describe, feature_names, without_years
 from .network import SIDE
 
-__all__ = ["DetectionDataset", "Detections", "n_features", "prepare"]
+__all__ = ["DetectionDataset", "Detections", "n_features", "prepare", "same_edges"]
 
 _SURE = 7.0  # logit of a probability beyond which it does not matter
 _FORGET = 0.15  # share of the training samples whose years, or whose probability, are withheld
@@ -117,7 +117,7 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
         raise ValueError("there are no maps: give one, or a list of one for each year")
     total = stack_maps(years)
     edges = _edges(total)
-    if energy_edges is not None and not _same_edges(edges, energy_edges):
+    if energy_edges is not None and not same_edges(edges, energy_edges):
         years = EnergyRebinner(energy_edges).transform(years)
         total, edges = stack_maps(years), energy_edges
     observation, yearly = _observe(total, years, psf, pixel_size)
@@ -166,7 +166,8 @@ def _edges(skymap):
     return parse_edges(edges)
 
 
-def _same_edges(one, other):
+def same_edges(one, other):
+    """Whether two sets of energy edges are the same, but for rounding."""
     return len(one) == len(other) and np.allclose((one / other).to_value(""), 1, rtol=1e-3)
 
 
