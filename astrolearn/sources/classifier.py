@@ -51,7 +51,7 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
     class_weight : dict, "balanced" or None, optional
         How much it matters to recognise a class, as a factor on the loss of its sources in training and on its
         probability where a class is decided on: a dict of top-level class (such as ``"agn"``, ``"psr"``, ``"fake"``) to
-        weight, 1 where none is given; ``"balanced"`` (default), inversely proportional to the number of its sources; or
+        weight, positive, 1 where none is given; ``"balanced"`` (default), inversely proportional to the number of its sources; or
         `None`, all alike, so that the most probable class is reported. Probabilities do not depend on it. Change it
         with ``set_params`` to decide otherwise without fitting again.
     inputs : {"both", "cutouts", "features"}, optional
@@ -454,7 +454,7 @@ def _look_numbered(sky, **options):
     try:
         maps, catalogue, classes = sky
     except (TypeError, ValueError):
-        raise ValueError("give maps, positions and classes; or of several skies, a tuple of the three for each") from None
+        raise ValueError("give maps, positions and classes; or, of several skies, tuples of these three") from None
     seen = _look((maps, catalogue), **options)
     return seen, _labels_of(classes, len(seen))
 

@@ -140,7 +140,8 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
     else:
         raise ValueError("the maps have no exposure, without which there are no spectra: set their exposure")
     features = describe(photometry, exposed, edges.to_value(u.GeV), coords)
-    p = np.full(len(coords), np.nan) if probability is None else np.ma.filled(np.ma.asarray(probability, float), np.nan)
+    p = np.full(len(coords), np.nan) if probability is None else probability
+    p = np.ma.filled(np.ma.asarray(p, float), np.nan)
     known = np.isfinite(p)
     p = np.clip(np.where(known, p, 0.5), 1e-9, 1 - 1e-9)
     evidence = np.clip(np.log(p) - np.log1p(-p), -_SURE, _SURE)
