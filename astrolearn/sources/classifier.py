@@ -51,9 +51,9 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
     class_weight : dict, "balanced" or None, optional
         How much it matters to recognise a class, as a factor on the loss of its sources in training and on its
         probability where a class is decided on: a dict of top-level class (such as ``"agn"``, ``"psr"``, ``"fake"``) to
-        weight, positive, 1 where none is given; ``"balanced"`` (default), inversely proportional to the number of its sources; or
-        `None`, all alike, so that the most probable class is reported. Probabilities do not depend on it. Change it
-        with ``set_params`` to decide otherwise without fitting again.
+        weight, positive, 1 where none is given; ``"balanced"`` (default), inversely proportional to the number of its
+        sources; or `None`, all alike, so that the most probable class is reported. Probabilities do not depend on it.
+        Change it with ``set_params`` to decide otherwise without fitting again.
     inputs : {"both", "cutouts", "features"}, optional
         What the network is given: cutouts of the maps in 7 x 7 pixels, ten years and all energy bins, or features that
         are measured on them (spectrum, curvature, variability, surroundings, neighbours), or both (default).
@@ -168,8 +168,8 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         Raises
         ------
         ValueError
-            If there are no detections, no classes or fewer than two of them; if numbers of positions and classes differ; or if
-            maps cannot be used, see `classes.detections.prepare`.
+            If there are no detections, no classes or fewer than two of them; if numbers of positions and classes
+            differ; or if maps cannot be used, see `classes.detections.prepare`.
         """
         self._validate_params()
         if classes is None and (coords is not None or isinstance(maps, NDData)):
@@ -467,7 +467,8 @@ def _labels_of(classes, n):
 
 
 def _alike(one, other):
-    return same_edges(one.energy_edges, other.energy_edges) and abs(np.log(one.pixel_size / other.pixel_size)) < np.log(1.5)
+    ratio = one.pixel_size / other.pixel_size
+    return same_edges(one.energy_edges, other.energy_edges) and abs(np.log(ratio)) < np.log(1.5)
 
 
 def _held_back(lengths):

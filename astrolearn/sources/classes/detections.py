@@ -110,7 +110,8 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
     ------
     ValueError
         If the maps have no energy edges, or others than asked for; if their pixels are too large or cannot be summed to
-        the size asked for; if a position is not finite or not on the map; or if the maps have no exposure and none is given.
+        the size asked for; if a position is not finite or not on the map; or if the maps have no exposure and none is
+        given.
     """
     years = list(maps) if isinstance(maps, list | tuple) else [maps]
     if not years:
