@@ -45,7 +45,7 @@ def test_names_as_catalogues_write_them(labels):
     assert clean.tolist() == ["bll", "fsrq", "psr", "pwn_snr", "unk", "agn"]
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.text("ABCbll fsrqpmun_", max_size=6), max_size=20))
 def test_clean_labels_are_clean(labels):
     clean = clean_labels(labels)
@@ -104,6 +104,7 @@ def test_the_group_is_decided_first():
 probabilities = st.lists(st.floats(1e-6, 1), min_size=5, max_size=5)
 
 
+@settings(deadline=None)
 @given(st.lists(probabilities, min_size=1, max_size=8), st.lists(st.floats(0.1, 10), min_size=4, max_size=4),
        st.integers(-8, 8))  # fmt: skip
 def test_decisions(p, weights, power):
@@ -118,6 +119,7 @@ def test_decisions(p, weights, power):
         assert label == best[int(np.argmax(row[best]))]
 
 
+@settings(deadline=None)
 @given(st.lists(probabilities, min_size=1, max_size=8))
 def test_sums_over_groups(p):
     p = np.array(p)
