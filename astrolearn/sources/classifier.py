@@ -451,10 +451,9 @@ def _look(pair, **options):
 
 def _look_numbered(sky, **options):
     """Detections of a sky and their labels."""
-    try:
-        maps, catalogue, classes = sky
-    except (TypeError, ValueError):
-        raise ValueError("give maps, positions and classes; or, of several skies, tuples of these three") from None
+    if isinstance(sky, NDData) or len(sky) != 3:  # a cube could be unpacked, into its bins
+        raise ValueError("give maps, positions and classes; or, of several skies, tuples of these three")
+    maps, catalogue, classes = sky
     seen = _look((maps, catalogue), **options)
     return seen, _labels_of(classes, len(seen))
 
