@@ -65,9 +65,12 @@ def test_nearest_of_several_extended_sources(sources):
 
 def test_faint_sources_do_not_count(sources):
     coord = galactic([60, 60.5, 40])
-    assert true_classes(coord, sources).tolist() == ["fake", "fake", "pwn_snr"]
+    assert true_classes(coord, sources).tolist() == ["faint", "fake", "pwn_snr"]
     assert true_classes(coord, sources, min_significance=2).tolist() == ["pwn_snr"] * 3
-    assert true_classes(coord, sources, min_significance=2.6).tolist() == ["fake"] * 3
+    assert true_classes(coord, sources, min_significance=2.6).tolist() == ["faint", "fake", "faint"]
+    assert true_classes(coord, sources, min_significance=2.6, faintest=2.45).tolist() == ["fake", "fake", "faint"]
+    # only one of the detections beside a faint source is owed to it
+    assert true_classes(galactic([60.2, 60.1]), sources).tolist() == ["fake", "faint"]
     del sources["significance"]
     assert true_classes(coord, sources).tolist() == ["pwn_snr"] * 3
 
@@ -82,7 +85,7 @@ def test_nothing(sources):
     assert empty.shape == (0,)
     assert empty.dtype.kind == "U"
     assert true_classes(galactic([10]), sources[:0]).tolist() == ["fake"]
-    assert true_classes(galactic([10]), sources, min_significance=100).tolist() == ["fake"]
+    assert true_classes(galactic([10]), sources, min_significance=100).tolist() == ["faint"]
 
 
 def test_long_names_and_plain_columns(sources):
@@ -115,6 +118,8 @@ def test_against_the_definition(seed, radius, min_significance):
     classes = true_classes(coord, sources, radius, min_significance)
     seen = sources[sources["significance"] >= min_significance]
     pairs = match(coord, seen, radius)
+    too_faint = sources[(sources["significance"] >= 0.5) & (sources["significance"] < min_significance)]
+    names, left = np.full(len(coord), "pwn_snr"), []
     for i, one in enumerate(coord):
         if pairs.matched[i]:
             name = seen["class"][pairs.reference_index[pairs.catalogue_index == i][0]]
@@ -122,7 +127,12 @@ def test_against_the_definition(seed, radius, min_significance):
             separation = one.separation(seen["coord"])
             inside = np.flatnonzero((seen["extension"] > 0) & (separation <= seen["extension"]))
             name = seen["class"][inside[separation[inside].argmin()]] if len(inside) else "fake"
-        assert classes[i] == ("pwn_snr" if name in {"pwn", "snr", "spp"} else name)
+        names[i] = "pwn_snr" if name in {"pwn", "snr", "spp"} else name
+        if name == "fake":
+            left.append(i)
+    faint = match(coord[left], too_faint, radius)
+    names[np.array(left, dtype=int)[faint.catalogue_index]] = "faint"
+    np.testing.assert_array_equal(classes, names)
 
 
 def test_simulated_sources_are_what_they_are():
