@@ -28,6 +28,7 @@ _SUB = 3  # sub-pixels along a pixel next to a source
 _ROUNDS = 4
 _OVERLAP = 0.03  # correlation of two sources' counts below which they do not blur each other's errors
 _NEIGHBOURS = 10  # that enter the error of one source
+_REMAINING = 0.05  # least share of the pixels' scatter that is taken to remain after the fit
 
 
 class Photometry:
@@ -47,8 +48,9 @@ class Photometry:
         Photons per sr that the fit ascribes to everything else, background and neighbours, averaged with the PSF; 0
         for sources outside the map.
     misfit : array, shape (n_source, n_energy)
-        Squared deviation of the pixels from the fit in units of its variance, averaged with the PSF: about one where
-        the model is right, though with few photons it scatters much; 0 for sources outside the map.
+        Squared deviation of the pixels from the fit over that expected of the right model, both averaged with the PSF:
+        about one where the model is right, though it scatters much where photons are few or the PSF lies within a
+        pixel or two; 0 for sources outside the map.
     """
 
     def __init__(self, counts, counts_error, significance, yearly_counts, surroundings, misfit):
@@ -169,10 +171,13 @@ def _fit_bin(view, background, i, footprint, yearly):
         total = np.bincount(pairs.col, pairs.data, minlength=n_source)
         return np.bincount(pairs.col, pairs.data * values, minlength=n_source) / np.maximum(total, 1e-12)
 
-    misfit = mean((n[pairs.row] - with_source) ** 2 / with_source)
+    variances = local_variances(information, n_source)
+    # the fitted counts follow the pixels: a share of the scatter of each does not remain
+    followed = pairs.data**2 * variances[pairs.col] / with_source
+    remaining = np.maximum(mean(1 - followed), _REMAINING)
+    misfit = mean((n[pairs.row] - with_source) ** 2 / with_source) / remaining
     observed = np.maximum(view.coverage.ravel()[seen][pairs.row], 1e-6)  # where nothing was, the weight is zero
     surroundings = mean(without / observed)
-    variances = local_variances(information, n_source)
     return fitted[:n_source], np.sqrt(variances), statistic, by_year, surroundings, misfit
 
 
