@@ -30,14 +30,13 @@ def stack_maps(maps):
     for number, one in enumerate(maps[1:], 2):
         if one.data.shape != first.data.shape:
             raise ValueError(f"map {number} has the shape {one.data.shape}, the first one {first.data.shape}")
-    total = copy.copy(first)
-    total.data = sum(one.data for one in maps)
+    data = sum(one.data for one in maps)
     if isinstance(first, SkyMap):
         exposures = [one.exposure for one in maps]
-        if all(exposure is not None for exposure in exposures):
-            total.exposure = sum(exposures[1:], exposures[0])
-        return total
-    total.meta = dict(first.meta)
+        known = all(exposure is not None for exposure in exposures)
+        return first._with(data, exposure=sum(exposures[1:], exposures[0]) if known else None)
+    total = copy.copy(first)
+    total.data, total.meta = data, dict(first.meta)
     if all("exposure" in one.meta for one in maps):
         total.meta["exposure"] = sum((one.meta["exposure"] for one in maps[1:]), first.meta["exposure"])
     return total
