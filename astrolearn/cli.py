@@ -120,16 +120,18 @@ def _add_demo(commands):
 
 def _add_find(commands):
     parser = _add_command(commands, "find", "astrolearn.sources.commands",
-                          "find point sources in a counts map or a photon list, or stars in an optical image")
+                          "find point sources in counts maps or a photon list and tell what they are, or find stars in "
+                          "an optical image")
     add = parser.add_argument
-    add("counts", metavar="MAP_OR_EVENTS",
-        help="FITS file: HEALPix or WCS counts map, photon list (FT1), or optical image")
+    add("counts", metavar="MAP_OR_EVENTS", nargs="+",
+        help="FITS file: HEALPix or WCS counts map, photon list (FT1), or optical image; several maps, one for each "
+             "year, are summed to find sources, and --classify looks at each")
     add("-o", "--output", metavar="FILE", required=True, help="catalogue to write, .ecsv or .fits")
     add("--regions", metavar="FILE", help="regions to write, .reg (ds9) or .crtf")
     add("--plot", metavar="FILE", help="picture to write, .png, .pdf, .svg or .jpg")
     add("--energy-edges", metavar="E", nargs="+", action=_Joined, const="GeV",
         help="edges of energy bins, such as 0.3 0.5 1 2 7 20 1000 GeV (default: those of the map; for a photon list "
-             "chosen from its energies)")
+             "those of the classifier, or else chosen from its energies)")
     add("--nside", type=int, metavar="N",
         help="HEALPix resolution for a photon list (default: chosen from energies and PSF, 64 to 512)")
     add("--event-type", choices=("FRONT", "BACK"), type=str.upper, help="photons to take from a list (default: all)")
@@ -137,12 +139,18 @@ def _add_find(commands):
         help="smallest probability of a source (default: that of the weights, 0.35 for fermi-lat)")
     add("--weights", metavar="NAME_OR_FILE", default="fermi-lat",
         help="of the network: fermi-lat (default) for counts maps and photon lists, optical-stars for optical images")
+    add("--classify", metavar="NAME_OR_FILE", nargs="?", const="fermi-lat-classes",
+        help="say what the sources are and which are fake, with a classifier's weights (fermi-lat-classes if none are "
+             "named; then put the files first); give yearly maps, or a photon list with times, so that it sees which "
+             "sources vary")
+    add("--counterparts", metavar="CATALOGUE",
+        help="FITS or ECSV catalogue of known sources, of which the nearest one to each source is added")
     add("--mask", metavar="REGIONS", help="ds9 or CRTF file with regions to leave out")
     add("--psf", metavar="PSF", nargs="+", action=_Joined, const="deg",
         help="event type of the LAT (FRONT, BACK, FRONT+BACK, PSF0 ... PSF3), FITS table as of gtpsf, or 68 %% radii "
              "in the energy bins, such as 0.8 0.4 deg (default: that of the map, or of all LAT events); of optical "
              "images the width of the stars, such as 2.5 pix (default: measured)")
-    add("--exposure", metavar="FILE", help="HEALPix exposure cube as of gtexpcube2, for fluxes")
+    add("--exposure", metavar="FILE", help="HEALPix exposure cube as of gtexpcube2, of all years, for fluxes")
 
 
 def _add_detect(commands):

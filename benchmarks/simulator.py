@@ -1,6 +1,7 @@
 """Compare simulated LAT skies with the real sky.
 
-``python -m benchmarks simulator`` writes docs/benchmarks/simulator.rst and docs/_static/simulator_counts.png.
+``python -m benchmarks simulator`` writes docs/benchmarks/simulator.rst, docs/_static/simulator_counts.png and
+docs/_static/simulator_variability.png.
 """
 
 import resource
@@ -22,6 +23,7 @@ from scipy.integrate import cumulative_trapezoid
 from astrolearn.sources.fermi import GalacticModel, GalacticTemplate, LATSkySimulator, SourcePopulation, lat_psf
 from astrolearn.sources.fermi.diffuse import isotropic_counts
 from astrolearn.sources.fermi.instrument import exposure_shape, mean_exposure
+from benchmarks import variability
 
 ROOT = Path(__file__).parents[1]
 EDGES = np.array([0.3, 0.5, 1, 2, 7, 20, 1000])
@@ -233,12 +235,14 @@ def figure(real, histograms, path):
 
 
 def run(data):
-    """Measure, and write the page and the figure; ``data`` is the folder of the real data."""
+    """Measure, and write the page and the figures; ``data`` is the folder of the real data."""
     gamma = Path(data) / "gamma"
     cube = gamma / "gll_iem_v07_allsky_lowres.fits.gz"
     speed_text = speed()
     real_text, real, histograms = real_map(gamma)
     figure(real, histograms, ROOT / "docs/_static/simulator_counts.png")
+    variability.figure(gamma, ROOT / "docs/_static/simulator_variability.png")
+    header, *rows = variability.compare(gamma)
     page = f"""\
 .. Written by python -m benchmarks simulator.
 
@@ -246,8 +250,9 @@ Simulated LAT skies against the real sky
 ========================================
 
 How well `astrolearn.sources.fermi.LATSkySimulator` reproduces the sky that it was not fitted to, and the tables that
-its response and populations were fitted to. The real data are the 2-20 GeV map of the NPTFit example (UltracleanVeto,
-PSF3 events, 413 weeks, nside 128), the photons above 50 GeV of 2FHL (80 months), and 4FGL-DR2, all at b > 0.
+its response, populations and light curves were fitted to. The real data are the 2-20 GeV map of the NPTFit example
+(UltracleanVeto, PSF3 events, 413 weeks, nside 128), the photons above 50 GeV of 2FHL (80 months), and 4FGL-DR2, all at
+b > 0.
 
 Time
 ----
@@ -289,6 +294,19 @@ Sources brighter than a photon flux
 is incomplete.
 
 {population(gamma)}
+Yearly variability
+------------------
+
+4FGL-DR2 / simulated: sources whose yearly fluxes are known to 20 % (median), and {variability.N_SIMULATED} simulated
+light curves of each class with the same errors. The scatter within ten years is that of log-normal fluxes, after
+subtraction of what the errors add; the errors given are those of the catalogue, from bootstrap samples of its sources.
+
+{table(header, rows)}
+.. figure:: ../_static/simulator_variability.png
+   :alt: Share of the sources against scatter of their yearly fluxes, of 4FGL-DR2 and simulated, for three classes
+
+   Scatter of yearly fluxes, as a cumulative distribution. The steps are the sources of 4FGL-DR2.
+
 Response
 --------
 

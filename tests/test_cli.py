@@ -202,6 +202,24 @@ def test_no_file_is_written_if_one_cannot_be(run, folder, tmp_path, monkeypatch,
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
 
 
+def test_maps_of_several_years_are_summed(run, folder, sky, tmp_path):
+    for year, share in enumerate((0.25, 0.75)):
+        part = SkyMap(sky.data * np.float32(share), nest=True, energy_edges=EDGES, psf=sky.psf)
+        part.write(tmp_path / f"{year}.fits")
+    paths = tmp_path / "0.fits", tmp_path / "1.fits"
+    assert run("find", *paths, "-o", tmp_path / "parts.ecsv", "-q") == (0, "", "")
+    assert run("find", folder / "bare.fits", "-o", tmp_path / "whole.ecsv", "-q") == (0, "", "")
+    parts, whole = (QTable.read(tmp_path / name) for name in ("parts.ecsv", "whole.ecsv"))
+    np.testing.assert_allclose(parts["counts"].value, whole["counts"].value, rtol=1e-4)
+    assert parts.meta["input"] == f"{paths[0]}, {paths[1]}"
+
+
+def test_a_file_after_classify_is_no_map(fails, folder, tmp_path):
+    """The order of the words is the user's to get wrong: the file is taken for the classifier's weights."""
+    message = fails("find", "--classify", folder / "sky.fits", "-o", tmp_path / "a.ecsv")
+    assert message == "the following arguments are required: MAP_OR_EVENTS"
+
+
 def test_no_sources(run, folder, tmp_path):
     status, out, _ = run("find", folder / "sky.fits", "-o", tmp_path / "none.ecsv", "--threshold", "1", "--regions",
                          tmp_path / "none.reg", "--plot", tmp_path / "none.png")
@@ -333,7 +351,8 @@ def test_bugs_are_not_hidden(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("args", "status", "text"), [
-    (["--help"], 0, "find point sources"), (["find", "--help"], 0, "MAP_OR_EVENTS"), (["--version"], 0, "astrolearn 0"),
+    (["--help"], 0, "find point sources"), (["find", "--help"], 0, "MAP_OR_EVENTS"),
+    (["find", "--help"], 0, "--classify [NAME_OR_FILE]"), (["--version"], 0, "astrolearn 0"),
     ([], 2, "astrolearn: error: the following arguments are required: COMMAND"), (["fnd"], 2, "choose from"),
     (["find", "a.fits", "-o", "a.ecsv", "--colour"], 2, "astrolearn: error: unrecognized arguments: --colour"),
 ])

@@ -1,7 +1,7 @@
 """Geometry on the sphere: maps in energy bins, their files, regions, and the matching of catalogues."""
 
 from .cutouts import CutoutExtractor
-from .events import bin_events, read_events
+from .events import bin_events, bin_events_in_time, read_events
 from .healpix_io import read_skymap, write_skymap
 from .io import as_map, read_map
 from .matching import Match, match, source_coords
@@ -21,6 +21,7 @@ __all__ = [
     "SkyMap",
     "as_map",
     "bin_events",
+    "bin_events_in_time",
     "match",
     "read_events",
     "read_exposure",

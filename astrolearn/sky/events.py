@@ -1,4 +1,6 @@
-"""Photon lists: from events to maps."""
+"""Photon lists: from events to maps, of all photons or of those of each interval of time."""
+
+from itertools import pairwise
 
 import astropy.units as u
 import healpy as hp
@@ -11,12 +13,12 @@ from .energy import parse_edges
 from .fits_tools import column_unit, header_meta, open_fits
 from .skymap import SkyMap, frame_name
 
-__all__ = ["bin_events", "read_events"]
+__all__ = ["bin_events", "bin_events_in_time", "read_events"]
 
 _EVENT_TYPES = {"front": 0, "back": 1}
 
 # The columns of fermitools FT1 files that are used here, with the units that they have where a table does not say
-_COLUMNS = {"ENERGY": u.MeV, "RA": u.deg, "DEC": u.deg, "L": u.deg, "B": u.deg, "CONVERSION_TYPE": None}
+_COLUMNS = {"ENERGY": u.MeV, "RA": u.deg, "DEC": u.deg, "L": u.deg, "B": u.deg, "TIME": u.s, "CONVERSION_TYPE": None}
 _POSITIONS = {"galactic": ("L", "B"), "icrs": ("RA", "DEC")}
 
 
@@ -57,6 +59,41 @@ def bin_events(events, energy_edges, nside, *, frame="galactic", nest=False, eve
     `~astropy.units.UnitConversionError`
         If a column has a unit of the wrong kind.
     """
+    return _bin_all(events, energy_edges, nside, None, frame, nest, event_type)[0]
+
+
+def bin_events_in_time(events, energy_edges, nside, time_edges, *, frame="galactic", nest=False, event_type=None):
+    """
+    Bin a photon list into one HEALPix map for each interval of time.
+
+    Parameters
+    ----------
+    events, energy_edges, nside, frame, nest, event_type
+        As for `bin_events`. The photons have a column TIME, too (in s where it has no unit).
+    time_edges : `~astropy.units.Quantity`, shape (n_time + 1,)
+        Increasing edges of the intervals, on the clock of the column. An interval holds its lower edge and not its
+        upper one; the last one holds both, as in `numpy.histogram`. Photons at other times are left out.
+
+    Returns
+    -------
+    list of SkyMap
+        One map for each interval, which may be empty. ``meta`` is that of `bin_events`, its numbers of photons those of
+        the interval.
+
+    Raises
+    ------
+    OSError, ValueError, `~astropy.units.UnitConversionError`
+        As for `bin_events`, and if there are no times, or ``time_edges`` do not increase.
+    """
+    time_edges = u.Quantity(time_edges)
+    if not time_edges.unit.is_equivalent(u.s):
+        raise u.UnitConversionError(f"time_edges has the unit '{time_edges.unit}', which does not convert to 's'")
+    if time_edges.ndim != 1 or len(time_edges) < 2 or not np.all(np.diff(time_edges.value) > 0):
+        raise ValueError(f"time_edges must be at least two increasing values, not {time_edges}")
+    return _bin_all(events, energy_edges, nside, time_edges, frame, nest, event_type)
+
+
+def _bin_all(events, energy_edges, nside, time_edges, frame, nest, event_type):
     edges = parse_edges(energy_edges)
     frame = frame_name(frame)
     if not hp.isnsideok(nside, nest=nest):
@@ -64,10 +101,10 @@ def bin_events(events, energy_edges, nside, *, frame="galactic", nest=False, eve
     if event_type is not None and event_type not in _EVENT_TYPES:
         raise ValueError(f"event_type={event_type!r} is neither 'front' nor 'back' (nor None for both)")
     if isinstance(events, Table):
-        return _bin(events, dict(events.meta), edges, nside, frame, nest, event_type)
+        return _bin(events, dict(events.meta), edges, nside, time_edges, frame, nest, event_type)
     with open_fits(events) as hdus:  # binned inside, so that every error names the file
         table, meta = _read_events(hdus)
-        return _bin(table, meta, edges, nside, frame, nest, event_type)
+        return _bin(table, meta, edges, nside, time_edges, frame, nest, event_type)
 
 
 def read_events(path):
@@ -82,8 +119,8 @@ def read_events(path):
     Returns
     -------
     `~astropy.table.QTable`
-        Those of the columns ENERGY, RA, DEC, L, B and CONVERSION_TYPE that the file has, named so; ``meta`` holds the
-        keywords of its header. `bin_events` takes it.
+        Those of the columns ENERGY, RA, DEC, L, B, TIME and CONVERSION_TYPE that the file has, named so; ``meta`` holds
+        the keywords of its header. `bin_events` takes it.
 
     Raises
     ------
@@ -105,29 +142,41 @@ def read_events(path):
         return events
 
 
-def _bin(table, meta, edges, nside, frame, nest, event_type):
+def _bin(table, meta, edges, nside, time_edges, frame, nest, event_type):
+    """List of maps, one for each interval of time; one of all photons where there are no edges of time."""
     columns = {name.upper(): name for name in table.colnames}
     if len(table) == 0:
         raise ValueError("the photon list is empty")
     if event_type is None:
-        selected = slice(None)
+        selected = np.ones(len(table), dtype=bool)
     else:
         selected = _values(table, columns, "CONVERSION_TYPE") == _EVENT_TYPES[event_type]
-    energy = _values(table, columns, "ENERGY", edges.unit)[selected]
-    lon, lat = (values[selected] for values in _positions(table, columns, frame))
+    energy = _values(table, columns, "ENERGY", edges.unit)
     energy_bin = np.searchsorted(edges.value, energy, side="right") - 1
-    inside = (energy_bin >= 0) & (energy_bin < len(edges) - 1)
+    inside = selected & (energy_bin >= 0) & (energy_bin < len(edges) - 1)
     if not inside.any():
+        energy = energy[selected]
         found = f"they have {energy.min():.4g} to {energy.max():.4g} {edges.unit}" if energy.size else "there are none"
         kind = "" if event_type is None else f"{event_type} "
         raise ValueError(f"no {kind}photons between {edges[0]:.4g} and {edges[-1]:.4g}: {found}")
-    pixel = hp.ang2pix(nside, lon[inside], lat[inside], nest=nest, lonlat=True)
-    energy_bin = energy_bin[inside]
-    counts = np.array([np.bincount(pixel[energy_bin == number], minlength=hp.nside2npix(nside)).astype(np.float32)
-                       for number in range(len(edges) - 1)])
-    meta |= {"n_events": len(table), "n_event_type": len(energy), "n_outside_energy": int((~inside).sum()),
-             "event_type": event_type}
-    return SkyMap(counts, frame=frame, nest=nest, energy_edges=edges, meta=meta)
+    lon, lat = _positions(table, columns, frame)
+    pixel = np.zeros(len(table), dtype=int)
+    pixel[inside] = hp.ang2pix(nside, lon[inside], lat[inside], nest=nest, lonlat=True)
+    if time_edges is None:
+        intervals = [np.ones(len(table), dtype=bool)]
+    else:
+        times, ends = _values(table, columns, "TIME", time_edges.unit), time_edges.value
+        intervals = [(times >= low) & (times < high) for low, high in pairwise(ends)]
+        intervals[-1] |= times == ends[-1]
+    maps = []
+    for interval in intervals:
+        chosen = inside & interval
+        counts = np.array([np.bincount(pixel[chosen & (energy_bin == number)], minlength=hp.nside2npix(nside))
+                           .astype(np.float32) for number in range(len(edges) - 1)])
+        numbers = {"n_events": int(interval.sum()), "n_event_type": int((interval & selected).sum()),
+                   "n_outside_energy": int((interval & selected & ~inside).sum()), "event_type": event_type}
+        maps.append(SkyMap(counts, frame=frame, nest=nest, energy_edges=edges, meta=meta | numbers))
+    return maps
 
 
 def _read_events(hdus):

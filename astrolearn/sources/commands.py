@@ -1,12 +1,13 @@
 """The commands ``astrolearn find`` and ``astrolearn demo``: catalogues from files, and from a simulated sky."""
 
+import os
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 from astropy.io.fits import BinTableHDU
-from astropy.table import QTable
 
 from astrolearn.core.console import (
     PICTURES,
@@ -20,34 +21,40 @@ from astrolearn.core.console import (
 )
 from astrolearn.core.outputs import check_outputs, write_outputs
 from astrolearn.sky import EnergyRebinner, RegionMask, SkyMap, read_exposure, read_map, read_psf, to_regions
-from astrolearn.sky.energy import parse_edges
+from astrolearn.sky.energy import SPECTRAL_INDEX, parse_edges
 from astrolearn.sky.fits_tools import open_fits
 from astrolearn.sky.healpix_io import healpix_hdu
 from astrolearn.sky.image_io import image_from_hdus
+from astrolearn.sky.stack import stack_maps
+from astrolearn.sources.classes.counterparts import add_counterparts, read_reference
 from astrolearn.sources.counts_maps import parse_psf
 from astrolearn.sources.fermi import LATSkySimulator, lat_psf
-from astrolearn.sources.fermi.photon_lists import map_photons
+from astrolearn.sources.fermi.photon_lists import map_photons, map_photons_yearly
 from astrolearn.sources.finder import PointSourceFinder
 from astrolearn.sources.optical.plots import plot_stars
 from astrolearn.sources.plots import plot_sky, save_figure
 from astrolearn.sources.recovery import recover
+from astrolearn.sources.reports import census, recovered, strongest
 
 __all__ = ["demo", "find"]
 
+_FILLED = 0.9  # share of a typical source's photons in a bin that a list must reach, or else its spectra mislead
 
 
 def find(
     counts, output, *, regions=None, plot=None, energy_edges=None, nside=None, event_type=None, threshold=None,
-    weights="fermi-lat", mask=None, psf=None, exposure=None, overwrite=False, quiet=False,
+    weights="fermi-lat", classify=None, counterparts=None, mask=None, psf=None, exposure=None, overwrite=False,
+    quiet=False,
 ):
     """
-    Find point sources in a counts map or a photon list, or stars in an optical image.
+    Find point sources in counts maps or a photon list and tell what they are, or find stars in an optical image.
 
     Parameters
     ----------
-    counts : path-like
+    counts : path-like, or list of path-like
         FITS file: HEALPix map, WCS image or cube of counts, or photon list (FT1); for weights of optical images, an
-        image with any BUNIT.
+        image with any BUNIT. Or several maps of equal pixels and energy bins, one for each year: sources are found in
+        their sum.
     output : path-like
         The catalogue to write, ``.ecsv`` or ``.fits``.
     regions : path-like, optional
@@ -57,7 +64,7 @@ def find(
         Picture to write, ``.png``, ``.pdf``, ``.svg`` or ``.jpg``.
     energy_edges : `~astropy.units.Quantity` or str, optional
         Edges of energy bins, such as ``"1, 3, 10 GeV"``: any for a photon list; bins of a map are merged, or named if
-        the file does not say which they are. Default for photon lists:
+        the file does not say which they are. Default for photon lists: those of the classifier, or else
         `~astrolearn.sources.fermi.photon_lists.choose_edges`.
     nside : int, optional
         HEALPix resolution for a photon list. Default: `~astrolearn.sources.fermi.photon_lists.choose_nside`.
@@ -67,6 +74,13 @@ def find(
         Smallest probability of a source. Default: that of the weights.
     weights : str or path-like, optional
         Name of weights that come with the package, or a file that ``PointSourceFinder.save`` wrote.
+    classify : str or path-like, optional
+        Say what the sources are, and which are fake: name of weights of a `~astrolearn.SourceClassifier` that come with
+        the package, such as ``"fermi-lat-classes"``, or a file that its ``save`` wrote. Which sources vary is taken
+        from yearly maps, or the times of a photon list, whose energy bins are by default those of the classifier.
+        Default: sources are not classified.
+    counterparts : path-like, optional
+        FITS or ECSV catalogue of known sources, of which the nearest one to each source is added.
     mask : path-like, optional
         Regions to leave out: a ds9 or CRTF file, or the text of one.
     psf : str, optional
@@ -74,7 +88,7 @@ def find(
         energy bins, such as ``"0.8, 0.4 deg"``. Default: that of the map, or else of all events of the LAT. Of optical
         images the stars' full width at half maximum, such as ``"2.5 pix"``. Default: measured.
     exposure : path-like, optional
-        HEALPix exposure cube as of ``gtexpcube2``, with which the catalogue has fluxes.
+        HEALPix exposure cube as of ``gtexpcube2``, with which the catalogue has fluxes. It is that of all years.
     overwrite : bool, optional
         Whether existing files may be replaced.
     quiet : bool, optional
@@ -83,7 +97,8 @@ def find(
     Returns
     -------
     SampleTable
-        The catalogue, see `PointSourceFinder.predict`.
+        The catalogue, see `PointSourceFinder.predict`, `SourceClassifier.classify` and
+        `~astrolearn.sources.classes.counterparts.add_counterparts`.
 
     Raises
     ------
@@ -91,31 +106,50 @@ def find(
         If a file cannot be read or written.
     ValueError
         If the contents of a file or an option cannot be used.
+
+    Warns
+    -----
+    UserWarning
+        If sources are to be classified and a photon list has no times.
     """
+    paths = list(counts) if isinstance(counts, list | tuple) else [counts]
     outputs = [(output, TABLES), (regions, REGIONS), (plot, PICTURES)]
-    read = (path for path in (mask, psf, weights) if path is not None and Path(path).is_file())
-    check_outputs(outputs, overwrite=overwrite, inputs=(counts, exposure, *read))
+    read = (path for path in (mask, psf, weights, classify) if path is not None and Path(path).is_file())
+    check_outputs(outputs, overwrite=overwrite, inputs=(*paths, exposure, counterparts, *read))
     if plot is not None:
         require_matplotlib()
     finder = _load_finder(weights, threshold, quiet)
     masking = None if mask is None else RegionMask(mask).fit([])
     optical = finder.kind == "optical"
-    for_counts = {"energy-edges": energy_edges, "nside": nside, "event-type": event_type, "exposure": exposure}
+    for_counts = {"energy-edges": energy_edges, "nside": nside, "event-type": event_type, "exposure": exposure,
+                  "classify": classify, "counterparts": counterparts}
     unfit = [option for option, value in for_counts.items() if optical and value is not None]
     if unfit:
         raise ValueError(f"--{unfit[0]} is for counts maps, but the weights are for optical images")
-    say(f"reading {counts}", quiet)
-    skymap = _read_image(counts) if optical else _read_counts(counts, energy_edges, nside, event_type)
+    if optical and len(paths) > 1:
+        raise ValueError("several files are for counts maps, but the weights are for optical images: give one image")
+    classifier = None if classify is None else _load_classifier(classify, quiet)
+    known = None if counterparts is None else read_reference(counterparts)
+    say(f"reading {', '.join(map(str, paths))}", quiet)
+    maps = [_read_image(*paths)] if optical else _read_counts(paths, energy_edges, nside, event_type, classifier)
     if masking is not None:
-        skymap = masking.transform(skymap)
+        maps = masking.transform(maps)
     if psf is not None and optical:
         finder.set_params(psf=psf)
     elif psf is not None:
-        _attach(skymap, "psf", _read_psf(psf, _energy_edges(skymap)))
+        _attach(maps, "psf", _read_psf(psf, _energy_edges(maps[0])))
     if exposure is not None:
-        _attach(skymap, "exposure", read_exposure(exposure, skymap))
+        _attach(maps, "exposure", read_exposure(exposure, maps[0]) / len(maps))
+    skymap = stack_maps(maps) if len(maps) > 1 else maps[0]
     catalogue = finder.predict(skymap)
-    catalogue.meta |= {"input": str(counts), "weights": str(weights), "astrolearn": version("astrolearn")}
+    if classifier is not None:
+        say("telling classes", quiet)
+        catalogue = classifier.classify(maps if len(maps) > 1 else skymap, catalogue)
+    if known is not None:
+        catalogue = add_counterparts(catalogue, known)
+    named = {"input": ", ".join(map(str, paths)), "weights": weights, "classifier": classify,
+             "counterparts": counterparts, "astrolearn": version("astrolearn")}
+    catalogue.meta |= {key: str(value) for key, value in named.items() if value is not None}
     say("writing files", quiet)
     written = write_outputs([
         (output, lambda path: _write_catalogue(catalogue, path)),
@@ -123,18 +157,46 @@ def find(
         (plot, lambda path: _draw(skymap, catalogue, optical, path)),
     ], overwrite=overwrite)
     if not quiet:
-        print(_strongest(catalogue, optical), list_of(written), sep="\n")
+        classes = [census(catalogue)] if classifier is not None and len(catalogue) else []
+        print(strongest(catalogue, optical), *classes, list_of(written), sep="\n")
     return catalogue
 
 
-def _read_counts(path, energy_edges, nside, event_type):
-    """`SkyMap`, or CCDData for WCS images, from a file of any kind that `find` takes."""
+def _read_counts(paths, energy_edges, nside, event_type, classifier):
+    """Maps, `SkyMap` or CCDData for WCS images, from files of any kind that `find` takes: one, or one for each year."""
     edges = None if energy_edges is None else parse_edges(energy_edges)
-    if _is_photon_list(path):
-        return map_photons(path, energy_edges=edges, nside=nside, event_type=event_type)
+    lists = [path for path in paths if _is_photon_list(path)]
+    if lists and len(paths) > 1:
+        raise ValueError(f"{lists[0]}: this is a photon list, but several files must be maps, one for each year: merge "
+                         "photon lists into one of all years, which is divided by its times where that is of use")
+    if lists and classifier is not None:
+        edges = partial(_filled_edges, classifier.energy_edges_) if edges is None else edges
+        return map_photons_yearly(*paths, energy_edges=edges, nside=nside, event_type=event_type)[1]
+    if lists:
+        return [map_photons(*paths, energy_edges=edges, nside=nside, event_type=event_type)]
     for option, value in (("--nside", nside), ("--event-type", event_type)):
         if value is not None:
-            raise ValueError(f"{path}: {option} is for photon lists, and this is a map")
+            raise ValueError(f"{paths[0]}: {option} is for photon lists, and this is a map")
+    real = [os.path.realpath(path) for path in paths]
+    twice = [str(path) for path, name in zip(paths, real, strict=True) if real.count(name) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]}: this file is given twice, and its counts would be added twice")
+    return [_read_counts_map(path, edges) for path in paths]
+
+
+def _filled_edges(edges, energies):
+    """The classifier's bins, if photons of these energies fill them."""
+    edges = parse_edges(edges)
+    lowest, highest = energies.min().to(edges.unit), energies.max().to(edges.unit)
+    wanted, reached = (np.diff(-ends.value ** (1 - SPECTRAL_INDEX)) for ends in (edges, edges.clip(lowest, highest)))
+    if np.any(reached < _FILLED * wanted):
+        raise ValueError(f"the classifier needs photons of {edges[0].value:g} to {edges[-1]:g}, and these have "
+                         f"{lowest.value:.3g} to {highest:.3g}: leave out --classify to find their sources only")
+    return edges
+
+
+def _read_counts_map(path, edges):
+    """Map from a file, with energy bins merged or named."""
     skymap = read_map(path)
     if edges is None:
         return skymap
@@ -144,7 +206,7 @@ def _read_counts(path, energy_edges, nside, event_type):
     if len(edges) != n_energy + 1:
         raise ValueError(f"{path}: energy bins need one edge more than there are bins, "
                          f"but there are {len(edges)} edges for {n_energy}")
-    _attach(skymap, "energy_edges", edges)
+    _attach([skymap], "energy_edges", edges)
     return skymap
 
 
@@ -191,28 +253,6 @@ def _read_psf(text, edges):
     if edges is None:
         raise ValueError(f"--psf {text} needs the energies of the map: give them with --energy-edges")
     return read_psf(text, edges) if is_file else lat_psf(edges, text)
-
-
-def _strongest(catalogue, optical, n=10):
-    """Text on the most significant sources."""
-    if len(catalogue) == 0:
-        return "No sources found."
-    rows = catalogue[np.argsort(-catalogue["significance"])[:n]]
-    columns = {"probability": (rows["probability"], ".3f"), "significance": (rows["significance"], ".1f")}
-    if optical:
-        columns = {"x": (rows["x_centroid"], ".2f"), "y": (rows["y_centroid"], ".2f")} | columns
-    else:
-        coords = rows["coord"].galactic
-        columns = {"l": (coords.l, ".2f"), "b": (coords.b, "+.2f"), "error": (rows["coord_error"], ".3f")} | columns
-        columns["photons"] = (rows["counts"].value, ".0f")
-    if "flux" in rows.colnames:
-        columns["flux"] = (rows["flux"], ".2e")
-    table = QTable({name: values for name, (values, _) in columns.items()})
-    for name, (_, form) in columns.items():
-        table[name].info.format = form
-    head = f"{len(catalogue)} source{'' if len(catalogue) == 1 else 's'} found"
-    head += "; the most significant:" if len(catalogue) > n else ":"
-    return "\n".join([head, *table.pformat(max_lines=-1, max_width=-1)])
 
 
 def demo(out="astrolearn-demo", *, seed=1, weights="fermi-lat", nside=256, overwrite=False, quiet=False):
@@ -276,45 +316,21 @@ def demo(out="astrolearn-demo", *, seed=1, weights="fermi-lat", nside=256, overw
         (out / "sky.png", lambda path: save_figure(figure, path)),
     ], overwrite=overwrite)
     if not quiet:
-        print(_recovered(parts), list_of(written), sep="\n\n")
+        print(recovered(parts), list_of(written), sep="\n\n")
     return catalogue, skymap
-
-
-def _recovered(parts):
-    """Text on how many of the simulated sources were found: `Recovery` of each part of the sky."""
-    bins = next(iter(parts.values())).by_flux
-    unit = 1e-10 * bins["low"].unit
-    rows = [["", *(text for name in parts for text in (name, ""))],
-            ["flux > 1 GeV", *("purity", "completeness") * len(parts)]]
-    for number, (low, high) in enumerate(zip(bins["low"].to_value(unit), bins["high"].to_value(unit), strict=True)):
-        rows.append([f"{low:5.3g} - {high:.3g}" if np.isfinite(high) else f"{low:5.3g} -"])
-        for part in parts.values():
-            row = part.by_flux[number]
-            rows[-1] += [_share(row["purity"], row["n_detected"]), _share(row["completeness"], row["n_reference"])]
-    rows.append(["all"])
-    for part in parts.values():
-        rows[-1] += [_share(part.match.purity, len(part.match.catalogue)),
-                     _share(part.match.completeness, len(part.match.reference))]
-    rows.append(["90 % found from", *(text for part in parts.values()
-                                      for text in ("", f"{part.complete_above.to_value(unit):.2f}"))])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["   ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    rule = "-" * max(map(len, lines))
-    return "\n".join([
-        *lines[:2], rule, *lines[2:-2], rule, *lines[-2:], "",
-        "Fluxes are in 1e-10 photons / (cm2 s). Purity: share of the detections that are true, by the flux measured;",
-        "completeness: share of the simulated sources that were found, by true flux; in brackets: how many there are.",
-    ])
-
-
-def _share(share, number):
-    return f"{share:.3f} ({number})" if number else "-"
 
 
 def _load_finder(weights, threshold, quiet):
     """The finder of shipped weights, or of a file."""
     finder = load_weights(PointSourceFinder, weights, quiet)
     return finder if threshold is None else finder.set_params(threshold=threshold)
+
+
+def _load_classifier(weights, quiet):
+    """The classifier of shipped weights, or of a file."""
+    from astrolearn.sources.classifier import SourceClassifier
+
+    return load_weights(SourceClassifier, weights, quiet)
 
 
 def _write_catalogue(catalogue, path):
@@ -328,11 +344,12 @@ def _write_catalogue(catalogue, path):
 
 
 # SkyMap has attributes where images have entries in meta
-def _attach(skymap, name, value):
-    if isinstance(skymap, SkyMap):
-        setattr(skymap, name, value)
-    else:
-        skymap.meta[name] = value
+def _attach(maps, name, value):
+    for skymap in maps:
+        if isinstance(skymap, SkyMap):
+            setattr(skymap, name, value)
+        else:
+            skymap.meta[name] = value
 
 
 def _energy_edges(skymap):

@@ -47,8 +47,9 @@ class Photometry:
         Photons per sr that the fit ascribes to everything else, background and neighbours, averaged with the PSF; 0
         for sources outside the map.
     misfit : array, shape (n_source, n_energy)
-        Squared deviation of the pixels from the fit in units of its variance, averaged with the PSF: about one where
-        the model is right, though with few photons it scatters much; 0 for sources outside the map.
+        Squared deviation of the pixels from the fit in units of its variance, averaged with the PSF. Of the right model
+        it is one, less what the fitted counts follow of the scatter, which is most where the PSF lies within a pixel or
+        two; with few photons it scatters much. 0 for sources outside the map.
     """
 
     def __init__(self, counts, counts_error, significance, yearly_counts, surroundings, misfit):
@@ -169,10 +170,10 @@ def _fit_bin(view, background, i, footprint, yearly):
         total = np.bincount(pairs.col, pairs.data, minlength=n_source)
         return np.bincount(pairs.col, pairs.data * values, minlength=n_source) / np.maximum(total, 1e-12)
 
+    variances = local_variances(information, n_source)
     misfit = mean((n[pairs.row] - with_source) ** 2 / with_source)
     observed = np.maximum(view.coverage.ravel()[seen][pairs.row], 1e-6)  # where nothing was, the weight is zero
     surroundings = mean(without / observed)
-    variances = local_variances(information, n_source)
     return fitted[:n_source], np.sqrt(variances), statistic, by_year, surroundings, misfit
 
 

@@ -8,6 +8,7 @@ colour-blind.
 
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import astropy.units as u
@@ -34,6 +35,15 @@ _PART_WITHIN = 50 * u.deg  # up to which radius that is
 _FLUX_UNIT = 1 / u.cm**2 / u.s
 # White, and colours that stand out from all of the map's; also the grey behind the legend
 _FOUND, _MISSED, _FALSE, _DARK = "#ffffff", "#8ae2ff", "#a8ff3e", "#303030"
+# Shape, colour, size, width and name of the classes of `SourceClassifier`, from the lowest layer up: the rarer, the
+# more conspicuous. Classes that a user makes up get the others, in turn.
+_CLASSES = {
+    "fake": (".", "#b0b0b0", 4.4, 0.3, "fake"),
+    "agn": ("o", _MISSED, 4.3, 0.5, "AGN"),
+    "pwn_snr": ("s", _FALSE, 4.8, 0.9, "PWN or SNR"),
+    "psr": ("D", _FOUND, 4.0, 0.9, "PSR"),
+}
+_OTHERS = (("^", _FOUND), ("v", _FALSE), ("p", _MISSED), ("h", _FOUND), ("*", _FALSE))
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,8 @@ def plot_sky(skymap, catalogue, sources=None, *, min_flux=None, radius="0.3 deg"
     """
     Draw a counts map and the sources found in it.
 
-    Where sources have a column ``significance``, stronger ones have larger marks.
+    Where sources have a column ``significance``, stronger ones have larger marks. A catalogue with classes, that of
+    `~astrolearn.SourceClassifier`, has marks of another shape and colour for each, and small grey dots for fakes.
 
     Parameters
     ----------
@@ -63,9 +74,9 @@ def plot_sky(skymap, catalogue, sources=None, *, min_flux=None, radius="0.3 deg"
         plane enlarged below; one that covers only a part of the sky (within 50 deg of a point) is drawn by itself. An
         image needs a celestial WCS. Energy bins are added, those below 1 GeV only where there are no others.
     catalogue : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
-        The sources found.
+        The sources found; with the columns ``class`` and ``fake``, by class.
     sources : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`, optional
-        The true sources: then sources are marked as found, missed or false.
+        The true sources: then sources are marked as found, missed or false, whatever their class.
     min_flux : `~astropy.units.Quantity`, str or float, optional
         True sources whose column ``flux`` is below this are not marked where they are missed. A bare number is in
         1 / (cm2 s). Default: all are marked.
@@ -252,6 +263,9 @@ def _smooth_image(image, bins, wcs, smoothing):
 def _kinds(skymap, catalogue, sources, radius, min_flux):
     """The kinds of sources to mark; missed are only those where the map was observed."""
     found = _Marked(catalogue)
+    classified = {"class", "fake"} <= set(getattr(catalogue, "colnames", ()))
+    if sources is None and classified and len(catalogue):
+        return _class_kinds(found, np.asarray(catalogue["class"], dtype=str))
     if sources is None:
         return [_Kind("o", _FOUND, 4.3, 0.45, *found.rows(slice(None)), f"{len(found.coords)} sources")]
     result, true = match(catalogue, sources, radius), _Marked(sources)
@@ -268,6 +282,14 @@ def _kinds(skymap, catalogue, sources, radius, min_flux):
         _Kind("s", _MISSED, 5.5, 0.9, *true.rows(missed), f"{np.sum(missed)} missed{limit}"),
         _Kind("x", _FALSE, 5.5, 1.1, *found.rows(~result.matched), f"{np.sum(~result.matched)} false"),
     ]
+
+
+def _class_kinds(found, classes):
+    """The kinds of sources of a classified catalogue, from the lowest layer up."""
+    others = sorted(set(classes.tolist()) - set(_CLASSES))
+    marks = _CLASSES | {name: (*mark, 5.2, 0.8, name) for name, mark in zip(others, cycle(_OTHERS), strict=False)}
+    return [_Kind(*mark, *found.rows(classes == name), f"{np.sum(classes == name)} {label}")
+            for name, (*mark, label) in marks.items() if name in classes]
 
 
 class _Marked:
@@ -316,7 +338,8 @@ def _draw(figure, wcses, images, kinds, label):
         for kind in kinds:
             _mark(axes, wcs, image.shape, kind, 1 if ellipse else 2)
     handles = [Line2D([], [], linestyle="", marker=kind.shape, markersize=8, markeredgewidth=2 * kind.width,
-                      markerfacecolor="none", color=kind.colour, label=kind.label) for kind in kinds]
+                      markerfacecolor=kind.colour if kind.shape == "." else "none", color=kind.colour,
+                      label=kind.label) for kind in kinds]
     figure.axes[0].legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.02), ncols=len(handles),
                           facecolor=_DARK, labelcolor="white", framealpha=1, borderpad=0.6)
     figure.colorbar(picture, ax=figure.axes, label=label, extend="max", orientation="horizontal", shrink=0.6, aspect=50)
@@ -354,8 +377,8 @@ def _mark(axes, wcs, shape, kind, scale):
     x, y = skycoord_to_pixel(kind.coords, wcs, mode="wcs") if len(kind.coords) else np.zeros((2, 0))
     inside = _within(x, y, shape)
     grade = np.full(len(x), 0.7)
-    if kind.significance is not None:
+    if kind.significance is not None and kind.shape != ".":
         grade = 0.45 + 0.55 * np.clip(np.log10(np.maximum(kind.significance, 3) / 3) / 1.2, 0, 1.3)
     area = (scale * kind.size * grade[inside]) ** 2
-    colour = {"color": kind.colour} if kind.shape == "x" else {"facecolors": "none", "edgecolors": kind.colour}
+    colour = {"color": kind.colour} if kind.shape in "x." else {"facecolors": "none", "edgecolors": kind.colour}
     axes.scatter(x[inside], y[inside], s=area, marker=kind.shape, linewidths=kind.width * scale**0.6, **colour)

@@ -2,8 +2,8 @@
 Blazars, pulsars and false alarms
 =================================
 
-A `~astrolearn.PointSourceFinder` finds the sources of a simulated sky, and a `~astrolearn.SourceClassifier` says what they
-are: active galaxies, pulsars, remnants, or nothing at all. The truth is known, so both can be checked.
+A `~astrolearn.PointSourceFinder` finds the sources of a simulated sky, and a `~astrolearn.SourceClassifier` says what
+they are: active galaxies, pulsars, remnants, or nothing at all. The truth is known, so both can be checked.
 """
 
 # %%
@@ -24,8 +24,9 @@ catalogue = classifier.find_and_classify(years)
 catalogue["coord", "probability", "class", "subclass", "p_agn", "p_psr", "p_fake"][:5].pprint(max_width=-1)
 
 # %%
-# What each detection really is, by the true sources. A detection on a source that should have been too faint to be seen
-# is neither right nor wrong (``faint``), and sources of the plane whose class nobody knows (``unk``) have no right answer.
+# What each detection really is, by the true sources. A detection on a source that should have been too faint to be
+# seen is neither right nor wrong (``faint``), and sources of the plane whose class nobody knows (``unk``) have no right
+# answer.
 truth = true_classes(catalogue, total.sources)
 truth[np.isin(truth, ["bll", "fsrq"])] = "agn"
 known = ~np.isin(truth, ["faint", "unk"])
@@ -37,8 +38,8 @@ display.ax_.set(xlabel="predicted class", ylabel="true class")
 plt.show()
 
 # %%
-# The light curve of the brightest FSRQ and of the brightest pulsar, as they were simulated. That blazars vary is half of
-# what tells them apart.
+# The light curve of the brightest FSRQ and of the brightest pulsar, as they were simulated. That blazars vary is half
+# of what tells them apart.
 sources = total.sources
 plt.figure()
 for name, marker in (("fsrq", "o"), ("psr", "s")):

@@ -47,3 +47,20 @@ plt.xlabel("photon flux [1 / (cm$^2$ s)]")
 plt.ylabel("sources")
 plt.legend()
 plt.show()
+
+# %%
+# Active galaxies vary, pulsars do not. ``sample_yearly`` gives the map of all years, whose truth table holds the yearly
+# fluxes, and one map of each year with the photons that came in it. Here, the brightest of each kind.
+years = LATSkySimulator("1, 3, 10, 100 GeV", nside=64, years=10)
+((whole, yearly),) = years.sample_yearly(random_state=1)
+plt.figure()
+for name, label, style in (("fsrq", "FSRQ", "o-"), ("psr", "pulsar", "s--")):
+    brightest = np.flatnonzero(whole.sources["class"] == name)[0]
+    mean = whole.sources["npred"][brightest].sum() / len(yearly)
+    counts = np.array([year.sources["counts"][brightest].sum() for year in yearly])
+    (line,) = plt.plot(whole.sources["yearly_flux"][brightest] / whole.sources["flux"][brightest], style[1:])
+    plt.errorbar(range(10), counts / mean, np.sqrt(counts) / mean, fmt=style[0], color=line.get_color(), label=label)
+plt.xlabel("year")
+plt.ylabel("yearly / mean flux (lines) and photons (points)")
+plt.legend()
+plt.show()

@@ -10,7 +10,7 @@ from astropy.table import QTable, Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astrolearn.sky import SkyMap, bin_events
+from astrolearn.sky import SkyMap, bin_events, bin_events_in_time, read_events
 
 
 @pytest.fixture
@@ -179,3 +179,55 @@ def test_real_photons(shared_data):
     vector = hp.ang2vec(mkn.galactic.l.deg, mkn.galactic.b.deg, lonlat=True)
     pixels = hp.query_disc(64, vector, np.deg2rad(0.5), inclusive=True)
     assert skymap.data[:, pixels].sum() >= near.sum() > 100
+
+
+# -- intervals of time ------------------------------------------------------------------------------------------------
+def test_intervals_are_those_of_a_histogram(events):
+    times = np.random.default_rng(4).uniform(0, 100, 500)
+    times[:3] = 10, 50, 80  # on the edges: in the first, the second and the last interval
+    events["TIME"] = times
+    edges = [10, 50, 70, 80]
+    maps = bin_events_in_time(events, "1, 10, 100 GeV", 4, edges * u.s, nest=True)
+    pixels = hp.ang2pix(4, events["L"], events["B"], nest=True, lonlat=True)
+    sample = np.column_stack([times, events["ENERGY"], pixels])
+    expected = np.histogramdd(sample, bins=[edges, [1e3, 1e4, 1e5], np.arange(193)])[0]
+    np.testing.assert_array_equal([skymap.data for skymap in maps], expected)
+    assert all(skymap.nest and skymap.data.dtype == np.float32 for skymap in maps)
+    assert [skymap.meta["n_events"] for skymap in maps] == expected.sum(axis=(1, 2)).tolist()
+
+
+def test_an_interval_may_be_empty(events):
+    events["TIME"] = np.r_[np.zeros(250), np.full(250, 9.0)] * u.h
+    maps = bin_events_in_time(events, "1, 5 GeV", 4, [0, 3.6, 7.2, 10.8] * u.ks, event_type="front")
+    front = np.array(events["CONVERSION_TYPE"][:250] == 0)
+    inside = np.array(events["ENERGY"][:250] < 5e3)
+    assert [skymap.data.sum() for skymap in maps] == [np.sum(front & inside), 0, 0]
+    assert maps[0].meta["n_event_type"] == front.sum()
+    assert maps[0].meta["n_outside_energy"] == np.sum(front & ~inside)
+    assert maps[1].meta["n_events"] == 0
+
+
+@pytest.mark.parametrize(("times", "edges", "message"), [
+    (None, [0, 1] * u.s, "no column TIME"),
+    ([0, np.nan], [0, 1] * u.s, "column TIME has 1 values that are not finite"),
+    ([0, 1] * u.m, [0, 1] * u.s, "column TIME has the unit 'm'"),
+    ([0, 1], [0, 1] * u.m, "time_edges has the unit 'm'"),
+    ([0, 1], [0, 1], "time_edges has the unit ''"),
+    ([0, 1], [1, 0] * u.s, "time_edges must be at least two increasing values"),
+    ([0, 1], [1] * u.s, "time_edges must be at least two increasing values"),
+])
+def test_bad_times(events, times, edges, message):
+    events = events[:2]
+    if times is not None:
+        events["TIME"] = times
+    with pytest.raises(ValueError, match=message):
+        bin_events_in_time(events, "1, 100 GeV", 4, edges)
+
+
+def test_times_are_read(photon_file, events):
+    with fits.open(photon_file) as hdus:
+        columns = hdus["EVENTS"].columns + fits.Column("Time", "D", unit="d", array=np.arange(500.0))
+        fits.BinTableHDU.from_columns(columns, name="EVENTS").writeto(photon_file.with_name("timed.fits"))
+    read = read_events(photon_file.with_name("timed.fits"))
+    np.testing.assert_array_equal(read["TIME"], np.arange(500) * u.d)
+    assert "TIME" not in read_events(photon_file).colnames

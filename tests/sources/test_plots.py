@@ -88,6 +88,50 @@ def test_without_truth(skymap, found):
     assert marks(figure.axes[0]) == [0]
 
 
+@pytest.fixture
+def classified(found):
+    found["class"], found["fake"] = ["psr", "agn", "fake", "agn"], [False, False, True, False]
+    return found
+
+
+def test_classes(skymap, classified, truth):
+    figure = plot_sky(skymap, classified)
+    sky, plane, _ = figure.axes
+    assert labels(figure) == ["1 fake", "2 AGN", "1 PSR"]
+    assert marks(sky) == [1, 2, 1]
+    assert marks(plane) == [0, 1, 1]
+    fake, agn, pulsar = sky.collections
+    corners = [len(kind.get_paths()[0].vertices) for kind in (agn, pulsar)]
+    assert corners[0] > corners[1]  # a circle and a diamond
+    assert len({tuple(kind.get_edgecolor()[0]) for kind in (fake, agn, pulsar)}) == 3
+    assert np.ptp(fake.get_facecolor()[0, :3]) == 0  # a grey dot, smaller than all others
+    assert all(len(kind.get_facecolor()) == 0 for kind in (agn, pulsar))
+    extent = {kind: np.sqrt(kind.get_sizes().min()) * np.ptp(kind.get_paths()[0].vertices[:, 0])
+              for kind in sky.collections}
+    assert extent[fake] < min(extent[agn], extent[pulsar])
+    legend = figure.axes[0].get_legend()
+    figure.draw_without_rendering()
+    assert legend.get_window_extent().y0 > sky.get_window_extent().y1  # above the map, not on it
+    assert labels(plot_sky(skymap, classified, truth))[0] == "2 found"
+
+
+def test_no_classes_no_change(skymap, classified):
+    assert labels(plot_sky(skymap, classified[:0])) == ["0 sources"]
+    classified.remove_column("fake")  # "class" alone may be anything, such as that of a table of true sources
+    assert labels(plot_sky(skymap, classified)) == ["4 sources"]
+
+
+def test_classes_of_ones_own(skymap, classified):
+    classified["class"] = ["nova", "agn", "globular cluster", "nova"]
+    figure = plot_sky(skymap, classified)
+    assert labels(figure) == ["1 AGN", "1 globular cluster", "2 nova"]
+    shapes = {kind.get_paths()[0].vertices.shape for kind in figure.axes[0].collections}
+    assert len(shapes) >= 2
+    many = QTable({"coord": SkyCoord(np.arange(12), np.zeros(12), unit="deg"), "fake": np.zeros(12, bool),
+                   "class": [f"kind {number:02}" for number in range(12)]})
+    assert labels(plot_sky(skymap, many)) == [f"1 kind {number:02}" for number in range(12)]
+
+
 def test_part_of_the_sky(skymap, found, truth):
     skymap.mask = skymap.pixel_coords().separation(truth["coord"][1]) > 14 * u.deg
     figure = plot_sky(skymap, found, truth)

@@ -1,22 +1,24 @@
-"""Photon lists of the LAT as maps: which energy bins and pixels suit a list, and which part of the sky it covers.
+"""Photon lists of the LAT as maps: which energy bins and pixels suit a list, and which sky and years it covers.
 
 A list says itself what is best done with it. Its energies give the bins; the PSF in those bins that hold a fair share
-of a source's photons gives the pixels; and the selection that the Fermi tools record in the header gives the cone on
-the sky beyond which there are no photons because none were asked for.
+of a source's photons gives the pixels; its times give the years; and the selection that the Fermi tools record in the
+header gives the cone on the sky beyond which there are no photons because none were asked for.
 """
 
 import re
+import warnings
+from numbers import Real
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from astrolearn.sky import SkyMap, read_events
+from astrolearn.sky import bin_events, bin_events_in_time, read_events
 from astrolearn.sky.energy import parse_edges, power_law_weights
 
 from .instrument import ENERGY_RANGE, lat_psf
 
-__all__ = ["choose_edges", "choose_nside", "map_photons"]
+__all__ = ["choose_edges", "choose_nside", "map_photons", "map_photons_yearly"]
 
 _LADDER = (0.3, 0.5, 1, 2, 7, 20)  # GeV: lower edges of the bins of Bhattacharyya et al. (2022)
 _FEWEST_BINS = 3
@@ -34,8 +36,9 @@ def map_photons(path, *, energy_edges=None, nside=None, event_type=None):
     ----------
     path : path-like
         FITS file, see `~astrolearn.sky.bin_events`.
-    energy_edges : `~astropy.units.Quantity` or str, optional
-        Bin edges; a bare sequence is taken in GeV. Default: `choose_edges` for the energies in the list.
+    energy_edges : `~astropy.units.Quantity`, str or callable, optional
+        Bin edges; a bare sequence is taken in GeV. Or a function that makes them of the energies in the list. Default:
+        `choose_edges`.
     nside : int, optional
         HEALPix resolution. Default: `choose_nside`.
     event_type : {"FRONT", "BACK"}, optional
@@ -54,20 +57,66 @@ def map_photons(path, *, energy_edges=None, nside=None, event_type=None):
     ValueError
         If it holds no such list, or no photons of the event type and energies; the message names the file.
     """
+    return _map_photons(path, energy_edges, nside, event_type, by_year=False)[0]
+
+
+def map_photons_yearly(path, *, energy_edges=None, nside=None, event_type=None):
+    """
+    Bin a photon list of the LAT into HEALPix maps year by year, for finding sources and telling what they are.
+
+    Parameters
+    ----------
+    path, energy_edges, nside, event_type
+        As for `map_photons`.
+
+    Returns
+    -------
+    skymap : SkyMap
+        All photons, as of `map_photons`.
+    yearly : list of SkyMap
+        Those of each year, which add up to ``skymap``, with the same PSF and mask. The time from the first photon to
+        the last, or from TSTART to TSTOP of the header where these are farther apart, is cut into as many equal
+        intervals as it has years (of 365.25 days), rounded, but at least one.
+
+    Raises
+    ------
+    OSError, ValueError
+        As for `map_photons`.
+
+    Warns
+    -----
+    UserWarning
+        If the list has no times (column TIME): then there is one map, of all years.
+    """
+    return _map_photons(path, energy_edges, nside, event_type, by_year=True)
+
+
+def _map_photons(path, energy_edges, nside, event_type, by_year):
+    """Map of a list, and of each of its years (of which there are none if they are not asked for)."""
     events = read_events(path)
+    choose = choose_edges if energy_edges is None else energy_edges
+    yearly = []
     try:
-        edges = choose_edges(events["ENERGY"]) if energy_edges is None else parse_edges(energy_edges)
+        edges = parse_edges(choose(events["ENERGY"]) if callable(choose) else choose)
         psf = lat_psf(edges, event_type or "FRONT+BACK")
         nside = choose_nside(edges, psf) if nside is None else nside
-        skymap = SkyMap.from_events(events, edges, nside, nest=True, event_type=event_type and event_type.lower())
-        skymap.psf = psf
+        options = {"nest": True, "event_type": event_type and event_type.lower()}
+        skymap = bin_events(events, edges, nside, **options)
+        if by_year and "TIME" in events.colnames:
+            yearly = bin_events_in_time(events, edges, nside, _years(events), **options)
     except ValueError as error:
         raise type(error)(f"{path}: {error}") from error
+    if by_year and not yearly:
+        warnings.warn(f"{path}: the photons have no times (column TIME): they are taken together, and which sources "
+                      "vary from year to year is not known", UserWarning, stacklevel=3)
+        yearly = [skymap]
     cone = _selected_cone(skymap.meta)
     if cone is not None:
         centre, radius = cone
         skymap.mask = skymap.pixel_coords().separation(centre) > radius
-    return skymap
+    for one in (skymap, *yearly):
+        one.psf, one.mask = psf, skymap.mask
+    return skymap, yearly
 
 
 def choose_edges(energies):
@@ -124,6 +173,21 @@ def choose_nside(energy_edges, psf):
     sharpest = psf.containment_radius()[matters].min().to_value(u.rad)
     order = np.ceil(np.log2(np.sqrt(np.pi / 3) / (_LARGEST_PIXEL * sharpest)))
     return int(np.clip(2**order, *_PIXELS))
+
+
+def _years(events):
+    """Edges of the years of a list; keywords of its header that say less than the photons do not count."""
+    times = events["TIME"]
+    if not np.all(np.isfinite(times)):
+        raise ValueError("column TIME has values that are not finite")
+    ends = [times.min().to_value(u.s), times.max().to_value(u.s)]
+    start, stop = (events.meta.get(key) for key in ("TSTART", "TSTOP"))
+    if isinstance(start, Real) and isinstance(stop, Real) and start < stop:
+        # a list that was put together from several often has the header of the first
+        ends = [min(ends[0], start), max(ends[1], stop)]
+    first, last = ends
+    n_years = max(1, round((last - first) * u.s.to(u.yr)))
+    return np.linspace(first, max(last, np.nextafter(first, np.inf)), n_years + 1) * u.s
 
 
 def _two_digits(value, rounding):

@@ -5,9 +5,11 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from astrolearn.sources.fermi import lat_psf
-from astrolearn.sources.fermi.photon_lists import choose_edges, choose_nside, map_photons
+from astrolearn.sources.fermi.photon_lists import choose_edges, choose_nside, map_photons, map_photons_yearly
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [
@@ -22,8 +24,8 @@ from astrolearn.sources.fermi.photon_lists import choose_edges, choose_nside, ma
 ])
 def test_edges_suit_the_photons(low, high, expected):
     energies = np.geomspace(low, high, 50) * u.GeV
-    for given in (energies, energies.to(u.MeV), energies.astype(np.float32)):
-        edges = choose_edges(given)
+    for photons in (energies, energies.to(u.MeV), energies.astype(np.float32)):
+        edges = choose_edges(photons)
         assert edges.unit == u.GeV
         np.testing.assert_allclose(edges.value, expected, rtol=1e-9)
 
@@ -42,9 +44,11 @@ def test_pixels_suit_the_psf(edges, event_type, nside):
 
 @pytest.fixture
 def write_events(tmp_path):
-    def write(energy=(1e3, 2.5e3, 5e4, 7e3), unit="MeV", **keywords):
+    def write(energy=(1e3, 2.5e3, 5e4, 7e3), unit="MeV", times=None, **keywords):
         table = Table({"Energy": np.array(energy, dtype=np.float32), "RA": np.linspace(80, 85, len(energy)),
                        "DEC": np.linspace(20, 24, len(energy)), "CONVERSION_TYPE": np.arange(len(energy)) % 2})
+        if times is not None:
+            table["TIME"] = np.array(times, dtype=float)
         hdu = fits.table_to_hdu(table)
         hdu.name = "EVENTS"
         hdu.columns["Energy"].unit = unit
@@ -93,3 +97,92 @@ def test_errors_name_the_file(write_events):
                              ({"energy_edges": "100, 500 GeV"}, "no photons between")):
         with pytest.raises(ValueError, match=rf"events\.fits: {message}"):
             map_photons(path, **options)
+
+
+# -- year by year -----------------------------------------------------------------------------------------------------
+YEAR = 365.25 * 86400  # s
+
+
+def test_years_add_up(write_events):
+    times = np.array([0, 0.1, 1.2, 2.9]) * YEAR + 2.4e8
+    path = write_events(times=times, DSTYP1="POS(RA,DEC)", DSVAL1="CIRCLE(83,22,9)")
+    skymap, yearly = map_photons_yearly(path, nside=64, energy_edges="1, 10, 100 GeV")
+    expected = map_photons(path, nside=64, energy_edges="1, 10, 100 GeV")
+    np.testing.assert_array_equal(skymap.data, expected.data)
+    np.testing.assert_array_equal(skymap.mask, expected.mask)
+    np.testing.assert_array_equal(sum(one.data for one in yearly), expected.data)
+    assert [one.data.sum() for one in yearly] == [2, 1, 1]  # 2.9 years are three of 0.97
+    for one in yearly:
+        assert one.psf is skymap.psf
+        assert one.mask is skymap.mask
+        assert one.nest
+
+
+@pytest.mark.parametrize(("times", "keywords", "expected"), [
+    ([0, 1, 2, 3], {}, [1, 1, 2]),
+    ([0, 1, 2, 3.49], {}, [2, 1, 1]),  # three years of 1.16
+    ([0, 1, 2, 3.51], {}, [1, 1, 1, 1]),
+    ([0, 0, 0, 0.4], {}, [4]),
+    ([0, 0, 0, 0], {}, [4]),
+    ([0.1, 0.2, 2.4, 2.5], {"TSTART": 0, "TSTOP": 4 * YEAR}, [2, 0, 2, 0]),
+    ([0.1, 0.2, 2.4, 2.6], {"TSTART": 0.0, "TSTOP": YEAR}, [2, 0, 2]),  # the header of the first of several lists
+    ([0, 1, 2, 3], {"TSTART": 0, "TSTOP": 0}, [1, 1, 2]),
+    ([0, 1, 2, 3], {"TSTART": "unknown", "TSTOP": 4 * YEAR}, [1, 1, 2]),
+    ([0, 1, 2, 3], {"TSTOP": 9 * YEAR}, [1, 1, 2]),
+])
+def test_how_many_years(write_events, times, keywords, expected):
+    path = write_events(times=np.array(times) * YEAR, **keywords)
+    _, yearly = map_photons_yearly(path, nside=16, energy_edges="1, 100 GeV")
+    assert [one.data.sum() for one in yearly] == expected
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(times=st.lists(st.floats(0, 6e8), min_size=1, max_size=40), start=st.floats(0, 6e8), stop=st.floats(0, 6e8))
+def test_no_photon_is_lost_between_years(write_events, times, start, stop):
+    path = write_events(energy=np.geomspace(1.1e3, 9e4, len(times)), times=times, TSTART=start, TSTOP=stop)
+    skymap, yearly = map_photons_yearly(path, nside=8, energy_edges="1, 10, 100 GeV")
+    np.testing.assert_array_equal(sum(one.data for one in yearly), skymap.data)
+    assert skymap.data.sum() == len(times)
+    longest = max(stop, *times) - min(start, *times) if start < stop else max(times) - min(times)
+    assert len(yearly) == max(1, round(longest / YEAR))
+
+
+def test_a_list_without_times(write_events):
+    path = write_events()
+    with pytest.warns(UserWarning, match=r"events\.fits: .*no times \(column TIME\).* vary .* is not known"):
+        skymap, yearly = map_photons_yearly(path)
+    assert yearly == [skymap]
+    np.testing.assert_array_equal(skymap.data, map_photons(path).data)
+
+
+def test_times_that_are_none_name_the_file(write_events):
+    with pytest.raises(ValueError, match=r"events\.fits: column TIME has values that are not finite"):
+        map_photons_yearly(write_events(times=[0, 1, np.nan, 2]))
+
+
+def test_bins_chosen_by_a_function(write_events):
+    seen = []
+
+    def choose(energies):
+        seen.append(energies)
+        return [energies.min().to_value("GeV"), 10, 100]
+
+    skymap = map_photons(write_events(), energy_edges=choose, nside=16)
+    np.testing.assert_allclose(skymap.energy_edges.to_value("GeV"), [1, 10, 100])
+    np.testing.assert_allclose(seen[0].to_value("MeV"), [1e3, 2.5e3, 5e4, 7e3])
+
+
+def test_real_list_year_by_year(shared_data):
+    """80 months, of which the northern list holds 6.5 years of photons; the LAT saw as much of the sky in each."""
+    path = shared_data / "gamma" / "fermi_lat_50gev_events_north.fits.gz"
+    if not path.exists():
+        pytest.skip(f"needs the photon list {path.name}")
+    skymap, yearly = map_photons_yearly(path, nside=64, energy_edges="50, 2000 GeV")
+    assert len(yearly) == 6
+    numbers = np.array([one.data.sum() for one in yearly])
+    assert numbers.sum() == skymap.data.sum() == 30339
+    assert np.all(np.abs(numbers / numbers.mean() - 1) < 0.15)
+    # Mkn 421 is there in every year
+    blazar = SkyCoord(166.11, 38.21, unit="deg")
+    near = skymap.pixel_coords().separation(blazar) < 1.5 * u.deg
+    assert all(one.data[0, near].sum() > 10 * one.data.sum() * near.sum() / skymap.n_pix for one in yearly)
