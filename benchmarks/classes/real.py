@@ -14,7 +14,7 @@ from astrolearn.sources.classes.labels import FAKE
 from astrolearn.sources.classifier import SourceClassifier
 from astrolearn.sources.finder import PointSourceFinder
 from benchmarks.classes.data import N_YEARS_50, UNMATCHED, real_labels, yearly_50
-from benchmarks.classes.scores import LEAVES, ROWS, SCORES, TOP, Sample, Verdicts, measure
+from benchmarks.classes.scores import LEAVES, ROWS, TOP, Sample, Verdicts, measure
 from benchmarks.classes.skies import SEED, skies
 from benchmarks.fermi.data import map_2_20, map_50
 from benchmarks.fermi.settings import GROUPS_50
@@ -76,14 +76,16 @@ def _one_kind(report, context, kind, radius, n_training, n_test):
     verdicts = Verdicts(np.where(labels == UNMATCHED, FAKE, labels), classifier._decide(probability),
                         cells(found["coord"], 0))  # fmt: skip
     matched = labels != UNMATCHED
-    results = {"real": measure(verdicts.take(matched)), "simulated": measure(simulated)}
+    # on the real sky nobody knows what a detection without counterpart is: simulations are also scored without fakes
+    scored = {"real": verdicts.take(matched), "simulated, real sources only": simulated.take(simulated.true != FAKE),
+              "simulated": simulated}  # fmt: skip
+    results = {label: measure(one) for label, one in scored.items()}
     name = _NAMES[kind]
     rows = []
-    for label, result in results.items():
-        # on the real sky nobody knows what a detection without counterpart is
-        cells_ = [with_error(*result[key]) if label == "simulated" or FAKE not in key else "-" for key in _SHOWN]
-        number = int(np.isin((verdicts.take(matched) if label == "real" else simulated).true, ROWS[:6]).sum())
-        rows.append([label, number, *cells_])
+    for label, one in scored.items():
+        values = [with_error(*results[label][key]) if label == "simulated" or key != f"precision {FAKE}" else "-"
+                  for key in _SHOWN]  # fmt: skip
+        rows.append([label, int(np.isin(one.true, ROWS[:6]).sum()), *values])
     report.table(f"Scores, {name}", ["sky", "detections of known class", *_SHOWN], rows)
     report.table(
         f"What each is taken for on the real sky, number and share of the row, {name}", ["true", *LEAVES],
@@ -105,8 +107,7 @@ def _one_kind(report, context, kind, radius, n_training, n_test):
         "longitude), so that some fakes are counted here as sources of the class of a bystander."
     )
     report.numbers[name] = {
-        "real": {key: value for key, value in results["real"].items() if FAKE not in key},
-        "simulated": {key: results["simulated"][key] for key in SCORES},
+        **results,
         "table of the real sky": {"rows": ROWS, "number": verdicts.take(matched).table()},
         "table of simulations": {"rows": ROWS, "number": simulated.table()},
         "without counterpart": len(lost), "of these called fake": int(lost.sum()),
