@@ -51,9 +51,15 @@ def _optical(options):
     run(options)
 
 
+def _classes(options):
+    from benchmarks.classes.run import run
+
+    run(options)
+
+
 SUITES = {
     "simulator": _simulator, "fermi": _fermi, "emri": _emri, "photoz": _photoz, "counts": _counts,
-    "morphology": _morphology, "optical": _optical,
+    "morphology": _morphology, "optical": _optical, "classes": _classes,
 }  # fmt: skip
 
 
@@ -66,6 +72,8 @@ def main():
     parser.add_argument("--data", default=_DATA, help="folder of the real data (environment: ASTROLEARN_DATA)")
     parser.add_argument("--skies", type=int, help="simulated skies or signals, instead of each one's own number")
     parser.add_argument("--cache", default=ROOT / "benchmarks" / "cache", help="folder of the trained peers")
+    parser.add_argument("--training", help="folder of the skies of fermi-lat-classes' training, as its recipe leaves "
+                        "them; default: made anew in the cache, which takes half an hour")
     start = time.perf_counter()
     options = parser.parse_args()
     for name, suite in SUITES.items():

@@ -16,7 +16,7 @@ from astropy.table import Table
 from astrolearn.sky import match
 from astrolearn.sky.matching import source_coords
 
-__all__ = ["Ranking", "bootstrap", "match_region"]
+__all__ = ["Ranking", "bootstrap", "cells", "match_region"]
 
 _NSIDE_CELLS = 4
 _N_BOOTSTRAP = 400
@@ -147,11 +147,12 @@ def _one_map(result, score, number):
     # before the first right one, purity is 0 and does not tell how many were counted
     start = n_right == 0
     used = np.where(start, ~result.ignored[order], np.diff(n_used, prepend=0) > 0)
-    cells = [_cells(source_coords(table), number) for table in (result.catalogue, result.reference)]
-    return score[order], right, used & ~right, cells[0][order], cells[1]
+    parts = [cells(source_coords(table), number) for table in (result.catalogue, result.reference)]
+    return score[order], right, used & ~right, parts[0][order], parts[1]
 
 
-def _cells(coords, number):
+def cells(coords, number):
+    """Part of the sky of each position, different for every sky."""
     galactic = coords.galactic
     return hp.ang2pix(_NSIDE_CELLS, galactic.l.deg, galactic.b.deg, lonlat=True) + number * hp.nside2npix(_NSIDE_CELLS)
 
@@ -165,7 +166,7 @@ def bootstrap(metric, *rankings, seed=0):
     metric : callable
         From rankings and weights per cell to a float or an array of them.
     *rankings : Ranking
-        Of finders that saw the same maps.
+        Of finders that saw the same maps; or anything else with the attributes ``cell`` and ``reference_cell``.
     seed : int
         The same seed gives the same samples.
 

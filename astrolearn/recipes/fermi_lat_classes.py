@@ -28,7 +28,7 @@ from astrolearn.sources.classifier import SourceClassifier
 from astrolearn.sources.fermi import GalacticTemplate, LATSkySimulator
 from astrolearn.sources.finder import PointSourceFinder
 
-__all__ = ["look_at_sky", "ship", "train", "training_skies"]
+__all__ = ["look_at_maps", "look_at_sky", "ship", "train", "training_skies"]
 
 SEED = 70
 FINDER = "fermi-lat-1"
@@ -64,8 +64,29 @@ def look_at_sky(seed, simulator, bare=False):
     if bare:
         for skymap in (total, *years):
             skymap.background = None
+    return look_at_maps(total, years)
+
+
+def look_at_maps(total, years, pixel_size=None):
+    """
+    Find the sources of simulated maps and look at them.
+
+    Parameters
+    ----------
+    total : SkyMap
+        In which they are found; its ``sources`` are the truth.
+    years : list of SkyMap
+        That add up to it, though they may have finer energy bins.
+    pixel_size : float, optional
+        Radians, to which finer pixels are summed once sources are found. Default: as they are.
+
+    Returns
+    -------
+    detections, classes, catalogue
+        See `look_at_sky`.
+    """
     catalogue = PointSourceFinder.from_pretrained(FINDER).predict(total)
-    seen = prepare(years, catalogue["coord"], catalogue["probability"], psf=None)
+    seen = prepare(years, catalogue["coord"], catalogue["probability"], psf=None, pixel_size=pixel_size)
     return seen, true_classes(catalogue, total.sources), catalogue
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks of the classes of gamma-ray sources."""
