@@ -2,9 +2,10 @@
 
 A classifier must know the mistakes of the finder that it works for. So each training sky is ten years of simulated
 photons, year by year, with sources that vary; the shipped finder looks for sources in it; and every detection is
-labelled with the class of the true source that it belongs to, or as fake. Nothing is balanced: the shares of the
-classes are those of the sky. Of the skies, three in four come with the template of the diffuse emission (normalised
-wrongly and distorted, as templates are), the others without.
+labelled with the class of the true source that it belongs to, or as fake. The shares of the classes are those of the
+sky. The loss gives rare classes more weight; on skies of their own, the probabilities are then fitted to the true
+shares. Of the skies, three in four come with the template of the diffuse emission (normalised wrongly and distorted, as
+templates are), the others without.
 
 Run ``python -m astrolearn.recipes.fermi_lat_classes --out FOLDER [--diffuse gll_iem_v07.fits]``: about half an hour on
 two cores.
@@ -28,14 +29,16 @@ from astrolearn.sources.classifier import SourceClassifier
 from astrolearn.sources.fermi import GalacticTemplate, LATSkySimulator
 from astrolearn.sources.finder import PointSourceFinder
 
-__all__ = ["look_at_maps", "look_at_sky", "ship", "train", "training_skies"]
+__all__ = ["calibrate", "look_at_maps", "look_at_sky", "ship", "train", "training_skies"]
 
 SEED = 70
 FINDER = "fermi-lat-1"
 EVENT_TYPE = "FRONT+BACK"
 _BARE_EVERY = 4
-# How much it matters to recognise a class: the weights at which, on simulated skies apart from training and test, the
-# smallest of the margins to 0.80 of active galaxies, 0.85 of pulsars, 0.80 of fakes and 0.80 of all is largest.
+_LEARNING_WEIGHT = {"agn": 1.0, "psr": 12.0, "pwn_snr": 2.0, "fake": 1.8}  # of the classes, in the loss
+# How much it matters to recognise a class where one is decided on: the weights at which, on simulated skies apart from
+# training and test, the smallest of the margins to 0.80 of active galaxies, 0.85 of pulsars, 0.80 of fakes and 0.80 of
+# all is largest.
 CLASS_WEIGHT = {"agn": 1.0, "psr": 12.0, "pwn_snr": 2.0, "fake": 1.8}
 
 
@@ -131,7 +134,29 @@ def _kept_sky(numbered, simulator, folder):
     return seen, None, classes
 
 
-def train(out, diffuse=None, *, n_skies=48, n_jobs=1, seed=SEED, **parameters):
+def calibrate(classifier, out, diffuse=None, *, n_skies=12, n_jobs=1, seed=SEED):
+    """
+    Fit the probabilities on skies of their own, and set the weights by which classes are decided on.
+
+    Parameters
+    ----------
+    classifier : SourceClassifier
+        Fitted; it is changed.
+    out : path-like
+        Where the skies and the result ``classifier.safetensors`` are kept.
+    diffuse, n_skies, n_jobs, seed
+        See `training_skies`, from which these skies differ.
+
+    Returns
+    -------
+    SourceClassifier
+    """
+    classifier.calibrate(training_skies(n_skies, diffuse, seed + 1, out, n_jobs)).set_params(class_weight=CLASS_WEIGHT)
+    classifier.save(Path(out) / "classifier.safetensors", overwrite=True)
+    return classifier
+
+
+def train(out, diffuse=None, *, n_skies=56, n_calibration=12, n_jobs=1, seed=SEED, **parameters):
     """
     Train the classifier.
 
@@ -142,8 +167,8 @@ def train(out, diffuse=None, *, n_skies=48, n_jobs=1, seed=SEED, **parameters):
         ``classifier.safetensors`` and what it was trained on, ``training.json``.
     diffuse : path-like, optional
         See `training_skies`.
-    n_skies, n_jobs, seed : int, optional
-        Size of the training, processes that prepare skies, seed.
+    n_skies, n_calibration, n_jobs, seed : int, optional
+        Skies of the training and of `calibrate`, processes that prepare skies, seed.
     **parameters
         Of `SourceClassifier`, instead of the recipe's.
 
@@ -155,12 +180,13 @@ def train(out, diffuse=None, *, n_skies=48, n_jobs=1, seed=SEED, **parameters):
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     # what is in force is kept in the file, whatever later versions have as defaults
-    parameters = {"class_weight": CLASS_WEIGHT, "psf": EVENT_TYPE, "random_state": seed} | parameters
+    parameters = {"class_weight": _LEARNING_WEIGHT, "psf": EVENT_TYPE, "random_state": seed} | parameters
     classifier = SourceClassifier(**parameters)
     fit_with_checkpoints(classifier, out, training_skies(n_skies, diffuse, seed, out, n_jobs))
-    classifier.save(out / "classifier.safetensors", overwrite=True)
+    calibrate(classifier, out, diffuse, n_skies=n_calibration, n_jobs=n_jobs, seed=seed)
     name = "downloaded" if diffuse is None else Path(diffuse).name
-    made = {"seed": seed, "n_skies": n_skies, "diffuse": name, "finder": FINDER, "event_type": EVENT_TYPE}
+    made = {"seed": seed, "n_skies": n_skies, "n_calibration": n_calibration, "diffuse": name, "finder": FINDER}
+    made["event_type"] = EVENT_TYPE
     (out / "training.json").write_text(json.dumps(made) + "\n")
     return classifier
 
@@ -199,7 +225,8 @@ def ship(weights, number, results, git_revision):
         results,
         recipe=__name__,
         seed=made["seed"],
-        data=f"simulations only: detections of {made['finder']} in {made['n_skies']} skies of "
+        data=f"simulations only: detections of {made['finder']} in {made['n_skies']} skies (calibrated on "
+        f"{made['n_calibration']} more) of "
         f"astrolearn.sources.fermi, ten years of {made['event_type']} photons, with the Galactic diffuse template "
         f"{made['diffuse']}, perturbed",
         git_revision=git_revision,
@@ -213,9 +240,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, help="folder for the checkpoint and the fitted classifier")
     parser.add_argument("--diffuse", help="FITS file of the Galactic diffuse model gll_iem_v07; default: download it")
-    parser.add_argument("--skies", type=int, default=48, help="number of simulated skies")
+    parser.add_argument("--skies", type=int, default=56, help="number of simulated skies")
     parser.add_argument("--jobs", type=int, default=1, help="processes that prepare skies")
+    parser.add_argument("--recalibrate", metavar="WEIGHTS", help="fit the probabilities of a trained classifier anew")
     arguments = parser.parse_args()
+    if arguments.recalibrate:
+        classifier = SourceClassifier.load(arguments.recalibrate)
+        calibrate(classifier, arguments.out, arguments.diffuse, n_jobs=arguments.jobs)
+        return
     train(arguments.out, arguments.diffuse, n_skies=arguments.skies, n_jobs=arguments.jobs)
 
 

@@ -172,19 +172,13 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
             differ; or if maps cannot be used, see `classes.detections.prepare`.
         """
         self._validate_params()
-        if classes is None and (coords is not None or isinstance(maps, NDData)):
-            raise ValueError("there are maps, but not the classes of what was detected in them: give one for each")
         rng = make_rng(self.random_state)
-        skies = iter(maps if classes is None else [(maps, coords, classes)])
-        look = partial(_look_numbered, psf=self._psf_of, energy_edges=None, pixel_size=None)
         parts, labels = [], []
-        for seen, names in progress(map_batches(look, skies, self.n_jobs), "preparing maps", verbose=self.verbose):
+        for seen, names in self._skies(maps, coords, classes, energy_edges=None, pixel_size=None):
             if parts and not _alike(seen, parts[0]):
                 raise ValueError("the skies differ in energy bins or pixels: train on maps of one kind")
-            chosen = names != FAINT
-            if chosen.any():
-                parts.append(seen if chosen.all() else seen.take(chosen))
-                labels.append(names[chosen])
+            parts.append(seen)
+            labels.append(names)
         if not parts:
             raise ValueError("there are no detections to fit: give at least two, of different classes")
         scheme = ClassScheme.of(np.concatenate(labels))
@@ -212,6 +206,56 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
             names.append(label[kept])
         self.calibration_ = _calibrate(np.concatenate(logits), scheme.members(np.concatenate(names)))
         return self
+
+    def calibrate(self, maps, coords=None, classes=None):
+        """
+        Fit the probabilities anew, the network staying as it is.
+
+        Parameters
+        ----------
+        maps, coords, classes
+            As for `fit`; detections that the network was not trained on, with the shares of classes that they have
+            where it is used.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there are no detections, or a label is none of the classes.
+        """
+        self._require_fitted()
+        self._validate_params()
+        logits, names = [], []
+        for seen, label in self._skies(maps, coords, classes, **self._as_trained):
+            logits.append(self._logits(seen))
+            names.append(label)
+        if not logits:
+            raise ValueError("there are no detections to calibrate with: give at least one")
+        self.calibration_ = _calibrate(np.concatenate(logits), self._scheme.members(np.concatenate(names)))
+        return self
+
+    def _skies(self, maps, coords, classes, **options):
+        """Detections and labels of each sky, those that count."""
+        if classes is None and (coords is not None or isinstance(maps, NDData)):
+            raise ValueError("there are maps, but not the classes of what was detected in them: give one for each")
+        skies = iter(maps if classes is None else [(maps, coords, classes)])
+        look = partial(_look_numbered, psf=self._psf_of, **options)
+        for seen, names in progress(map_batches(look, skies, self.n_jobs), "preparing maps", verbose=self.verbose):
+            chosen = names != FAINT
+            if chosen.any():
+                yield (seen if chosen.all() else seen.take(chosen)), names[chosen]
+
+    @property
+    def _as_trained(self):
+        """How maps are to be prepared."""
+        return {
+            "energy_edges": self.energy_edges_,
+            "pixel_size": np.deg2rad(self.pixel_size_),
+            "exposure": self.exposure_,
+        }
 
     def _network(self):
         n_energy = len(self.energy_edges_) - 1
@@ -262,14 +306,7 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         """
         self._require_fitted()
         self._validate_params()
-        seen = _look(
-            (maps, coords),
-            psf=self._psf_of,
-            energy_edges=self.energy_edges_,
-            pixel_size=np.deg2rad(self.pixel_size_),
-            exposure=self.exposure_,
-            verbose=self.verbose,
-        )
+        seen = _look((maps, coords), psf=self._psf_of, verbose=self.verbose, **self._as_trained)
         return np.exp(_calibrated(self._logits(seen), self.calibration_))
 
     def predict(self, maps, coords):

@@ -14,7 +14,7 @@ __all__ = ["describe", "feature_names", "without_years"]
 
 _INDEX = 2.2  # of the power law that spectra are divided by
 _PIVOT = 2.0  # GeV
-# Index (less the one above) and curvature of the log-parabolas of 4FGL-DR2 sources of all classes: mean and width.
+# Index (less the one above) and curvature of log-parabolas: about median and width over all classes of 4FGL-DR2.
 _PRIOR_MEAN, _PRIOR_WIDTH = np.array([0.0, 0.12]), np.array([0.45, 0.25])
 _LOWEST, _HIGHEST = np.array([-2.0, -0.3]), np.array([2.0, 1.5])
 _ROUNDS = 10
