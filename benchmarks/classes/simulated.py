@@ -217,7 +217,8 @@ def _reliability(report, sample):
                        zip(result["true"], result["error"], result["n"], strict=True))])  # fmt: skip
         axis.plot([0, 1], [0, 1], color="0.7", linestyle="-", zorder=0)
         shown = result["n"] >= _ENOUGH
-        axis.errorbar(*(result[key][shown] for key in ("predicted", "true", "error")), marker="o", color="C0", capsize=2)
+        points = (result[key][shown] for key in ("predicted", "true", "error"))
+        axis.errorbar(*points, marker="o", color="C0", capsize=2)
         axis.set(title=f"p_{name}", xlim=(0, 1), ylim=(0, 1))
     figure.supxlabel("predicted probability")
     figure.supylabel("true share")
