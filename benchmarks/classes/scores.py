@@ -25,8 +25,8 @@ ROWS = ("bll", "fsrq", "agn", "psr", "pwn_snr", "fake", "unk", "faint", "other")
 
 SCORES = ("overall", *(f"recall {name}" for name in TOP), *(f"precision {name}" for name in TOP), "balanced",
           "bll against fsrq")  # fmt: skip
-CONVENTIONS = {"left out": "detections of faint sources are left out",
-               "fake": "they are fake", "real": "they have the class of the faint source"}  # fmt: skip
+CONVENTIONS = {"left out": "left out", "fake": "taken as fake",
+               "real": "taken as real, with the class of that source"}  # fmt: skip
 _GROUP_OF = np.array([0, 0, 0, 1, 2, 3])  # of the first rows, in TOP
 _N_KNOWN = len(_GROUP_OF)
 _BINS = np.linspace(0, 1, 11)

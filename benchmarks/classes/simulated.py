@@ -27,14 +27,16 @@ from benchmarks.classes.scores import (
 from benchmarks.classes.skies import SEED, TUNING_SEED, skies
 from benchmarks.report import Report, with_error
 
-__all__ = ["FINDER", "OURS", "PROBABLE", "TREES", "simulated"]
+__all__ = ["FINDER", "OURS", "PROBABLE", "RULE", "TREES", "TREES_PROBABLE", "simulated"]
 
 OURS, PROBABLE = "SourceClassifier", "SourceClassifier, most probable class"
+RULE = "SourceClassifier, weights by the rule"
 TREES, TREES_PROBABLE = "boosted trees", "boosted trees, most probable class"
 FINDER = "probability of the finder alone"
 _N_TEST, _N_TUNING = 10, 6
 _SIGNIFICANCE = (0, 4, 6, 10, 20, 50, np.inf)
 _TRUE = ("bll", "fsrq", "psr", "pwn_snr", "fake", "unk", "faint")
+_ENOUGH = 20  # detections in a bin whose share can be judged
 # Panes et al. (2021), A&A 656, A62: shares recognised, on their own simulations
 _PUBLISHED = {"overall": 0.71, "agn": 0.70, "psr": 0.80, "fake": 0.75}
 
@@ -104,6 +106,7 @@ def _methods(context, test, tuning):
 
     methods = {
         OURS: partial(_verdicts, test, own_weights(classifier), None),
+        RULE: partial(_verdicts, test, rule, None),
         PROBABLE: partial(_verdicts, test, None, None),
         TREES: partial(_verdicts, test, rule_of_trees, p_test),
         TREES_PROBABLE: partial(_verdicts, test, None, p_test),
@@ -123,12 +126,12 @@ def _weights_in_words(weights):
 def _score_table(report, methods, convention, text):
     results = {name: measure(of(convention)) for name, of in methods.items()}
     report.numbers[f"faint: {convention}"] = results
-    caption = f"Detections of faint sources: {text}"
+    caption = f"Scores; detections of faint sources {text}"
     header = ["", "overall", *(f"recall {name}" for name in TOP), "balanced", "bll against fsrq"]
     shown = [name for name in SCORES if "precision" not in name]
     report.table(caption, header, [[name, *score_cells(result, shown)] for name, result in results.items()])
     precision = [f"precision {name}" for name in TOP]
-    report.table(f"Precision; {text}", ["", *TOP],
+    report.table(f"Precision; detections of faint sources {text}", ["", *TOP],
                  [[name, *score_cells(result, precision)] for name, result in results.items()])
     if convention == "left out":
         base = methods[OURS]()
@@ -213,7 +216,9 @@ def _reliability(report, sample):
                      *(f"{with_error(value, error, 2)} (of {n:g})" if n else "-" for value, error, n in
                        zip(result["true"], result["error"], result["n"], strict=True))])  # fmt: skip
         axis.plot([0, 1], [0, 1], color="0.7", linestyle="-", zorder=0)
-        axis.errorbar(result["predicted"], result["true"], result["error"], marker="o", color="C0", capsize=2)
+        shown = result["n"] >= _ENOUGH
+        points = (result[key][shown] for key in ("predicted", "true", "error"))
+        axis.errorbar(*points, marker="o", color="C0", capsize=2)
         axis.set(title=f"p_{name}", xlim=(0, 1), ylim=(0, 1))
     figure.supxlabel("predicted probability")
     figure.supylabel("true share")
@@ -221,4 +226,5 @@ def _reliability(report, sample):
     header = ["probability", "mean distance", *(f"{low / 10:g}-{(low + 1) / 10:g}" for low in range(10))]
     report.table("True share of detections by predicted probability, and the mean distance of the two", header, rows)
     report.text(f"*unk* count as not {FAKE} for p_fake, and are left out for the others; {FAINT} are left out.")
-    report.figure("classes-reliability", figure, "Predicted probability of each class against the share that is of it.")
+    report.figure("classes-reliability", figure, "Predicted probability of each class against the share that is of it, "
+                  f"in bins of {_ENOUGH} detections or more.")

@@ -284,8 +284,8 @@ def test_pages_and_card(context, tmp_path):
     assert not any("loss" in name and "nan" in value for name, value in content["scores"].items())
     simulated_numbers = reports["classes-simulated"].numbers
     assert simulated_numbers["faint: left out"][simulated.OURS]["overall"][0] > 0.7
-    assert set(simulated_numbers["better by"]) == {simulated.PROBABLE, simulated.TREES, "boosted trees, most probable "
-                                                   "class", simulated.FINDER}  # fmt: skip
+    methods = {simulated.RULE, simulated.PROBABLE, simulated.TREES, simulated.TREES_PROBABLE, simulated.FINDER}
+    assert set(simulated_numbers["better by"]) == methods
     # equal skies, equal scores
     assert reports["classes-diffuse"].numbers["analytic"]["loss in points"]["overall"] == (0, 0)
     assert reports["classes-choices"].numbers["inputs='features'"]["change"]["log loss"][1] > 0
