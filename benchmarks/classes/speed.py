@@ -51,7 +51,8 @@ def speed(context):
     ((_, years),) = simulator(kind.base, context.data, **kind.changes).sample_yearly(random_state=SEED)
     with tempfile.TemporaryDirectory() as folder:
         path, weights = Path(folder) / "sky.pickle", Path(folder) / "classifier.safetensors"
-        path.write_bytes(pickle.dumps(years))
+        with open(path, "wb") as file:
+            pickle.dump(years, file)
         context.classifier.save(weights)
         del years
         whole, parts = (_measure(what, path, weights) for what in ("whole", "parts"))
@@ -59,8 +60,8 @@ def speed(context):
     report.table("Parts of the work", ["", "seconds"],
                  [[text, f"{result[name]:.1f}"] for text, name in _PARTS.items()])  # fmt: skip
     report.text(
-        f"There are {result['n_detections']} detections. The process grew to {result['peak_gb']:.2f} GB, of which "
-        f"{result['maps_gb']:.2f} GB were there with the maps and the libraries, before it began. The parts were "
+        f"There are {result['n_detections']} detections. The process took {result['peak_gb']:.2f} GB at most; "
+        f"with the maps and the libraries loaded, before it began, {result['maps_gb']:.2f} GB. The parts were "
         "measured in another process than the whole, one after the other."
     )
     return report
@@ -81,7 +82,8 @@ def _memory():
 def _child(what, path, weights):
     """Measure in this process."""
     torch.set_num_threads(_CORES)
-    years = pickle.loads(Path(path).read_bytes())
+    with open(path, "rb") as file:  # not all at once, which would take the memory that is to be measured
+        years = pickle.load(file)
     classifier, finder = SourceClassifier.load(weights), PointSourceFinder.from_pretrained(FINDER)
     times = [time.perf_counter()]
 
