@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from astrolearn.core.parallel import map_batches
-from astrolearn.recipes.fermi_lat_classes import CLASS_WEIGHT
+from astrolearn.recipes.fermi_lat_classes import LEARNING_WEIGHT
 from astrolearn.sources.classes.labels import FAKE
 from astrolearn.sources.classifier import SourceClassifier
 from benchmarks.classes.context import JOBS
@@ -25,7 +25,7 @@ from benchmarks.scoring import bootstrap
 
 __all__ = ["choices"]
 
-_N_TRAINING, _N_TEST = 16, 6
+_N_TRAINING, _N_TEST = 10, 6
 _EPOCHS = 4
 _DEFAULT, _TREES = "default", "boosted trees on the features"
 _VARIANTS = {
@@ -56,7 +56,7 @@ def choices(context):
     report.text(
         "The default is the recipe's: cutouts and features, years by falling counts, their mean subtracted, "
         "class_weight "
-        + ", ".join(f"{name} {weight:g}" for name, weight in CLASS_WEIGHT.items())
+        + ", ".join(f"{name} {weight:g}" for name, weight in LEARNING_WEIGHT.items())
         + " in the loss. *Log loss* is that of detections of known class, sub-classes told apart; *AUC* the area under "
         "the curve of true against false positives, for fakes against all that is real and for pulsars against all "
         "other known classes; *balanced accuracy* is the mean share recognised of the four classes where the most "
@@ -116,7 +116,7 @@ def _judge(parameters, context, n):
     if parameters is None:
         classifier = _Trees()
     else:
-        defaults = {"class_weight": CLASS_WEIGHT, "max_epochs": _EPOCHS, "random_state": 0}
+        defaults = {"class_weight": LEARNING_WEIGHT, "max_epochs": _EPOCHS, "random_state": 0}
         classifier = SourceClassifier(**defaults | parameters)
     start = time.perf_counter()
     classifier.fit(training)

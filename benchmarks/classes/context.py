@@ -15,7 +15,7 @@ __all__ = ["JOBS", "Context"]
 JOBS = 2
 """Processes, where they pay."""
 
-_N_TRAINING = 48
+_N_TRAINING = 56
 
 
 @dataclass

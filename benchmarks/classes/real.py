@@ -24,7 +24,7 @@ from benchmarks.scoring import cells
 __all__ = ["real"]
 
 _TRAINING_SEED = 710_000  # of the skies that these classifiers are trained on
-_N_TRAINING, _N_TEST = 16, 4
+_N_TRAINING, _N_TEST = 12, 4
 _BORDER = 1.0  # deg: the maps end at b = 0
 _KINDS = {"2-20": 0.5 * u.deg, "50": 0.3 * u.deg}
 _NAMES = {"2-20": "2 to 20 GeV, one bin, no years", "50": f"above 50 GeV, three bins, {N_YEARS_50} years"}
