@@ -68,11 +68,13 @@ def bin_events_in_time(events, energy_edges, nside, time_edges, *, frame="galact
 
     Parameters
     ----------
-    events, energy_edges, nside, frame, nest, event_type
+    events, energy_edges, nside
         As for `bin_events`. The photons have a column TIME, too (in s where it has no unit).
     time_edges : `~astropy.units.Quantity`, shape (n_time + 1,)
         Increasing edges of the intervals, on the clock of the column. An interval holds its lower edge and not its
         upper one; the last one holds both, as in `numpy.histogram`. Photons at other times are left out.
+    frame, nest, event_type
+        As for `bin_events`.
 
     Returns
     -------

@@ -27,6 +27,7 @@ from astrolearn.sky.healpix_io import healpix_hdu
 from astrolearn.sky.image_io import image_from_hdus
 from astrolearn.sky.stack import stack_maps
 from astrolearn.sources.classes.counterparts import add_counterparts, read_reference
+from astrolearn.sources.classifier import SourceClassifier
 from astrolearn.sources.counts_maps import parse_psf
 from astrolearn.sources.fermi import LATSkySimulator, lat_psf
 from astrolearn.sources.fermi.photon_lists import map_photons, map_photons_yearly
@@ -328,8 +329,6 @@ def _load_finder(weights, threshold, quiet):
 
 def _load_classifier(weights, quiet):
     """The classifier of shipped weights, or of a file."""
-    from astrolearn.sources.classifier import SourceClassifier
-
     return load_weights(SourceClassifier, weights, quiet)
 
 

@@ -14,6 +14,7 @@ from astrolearn.recipes.checkpoints import fit_with_checkpoints
 from astrolearn.sources.classes.detections import prepare
 
 SMALL = {"n_years": 2, "n_each": 4, "n_fake": 4, "nside": 32, "background": 6.0}
+NUMBERS = {"n_skies": 4, "n_calibration": 2}
 PARAMETERS = {"width": 4, "max_epochs": 1, "batch_size": 8}
 
 
@@ -42,14 +43,15 @@ def looked(monkeypatch):
 
 
 def test_training_keeps_skies_and_goes_on_from_them(looked, tmp_path):
-    first = fermi_lat_classes.train(tmp_path, "model.fits", n_skies=4, **PARAMETERS)
-    assert [bare for _, bare in looked] == [False, False, False, True]
+    first = fermi_lat_classes.train(tmp_path, "model.fits", **NUMBERS, **PARAMETERS)
+    assert [bare for _, bare in looked] == [False, False, False, True, False, False]
+    assert len({seed for seed, _ in looked}) == 6  # no sky calibrates that was trained on
     names = {path.name for path in tmp_path.iterdir()}
     skies = {f"sky-{seed}.joblib" for seed, _ in looked}
     assert names == skies | {"checkpoint.safetensors", "classifier.safetensors", "training.json"}
     made = json.loads((tmp_path / "training.json").read_text())
-    assert made == {"seed": 70, "n_skies": 4, "diffuse": "model.fits", "finder": "fermi-lat-1",
-                    "event_type": "FRONT+BACK"}  # fmt: skip
+    assert made == NUMBERS | {"seed": 70, "diffuse": "model.fits", "finder": "fermi-lat-1",
+                              "event_type": "FRONT+BACK"}  # fmt: skip
     assert first.class_weight == fermi_lat_classes.CLASS_WEIGHT
     assert first.random_state == made["seed"]
     loaded = SourceClassifier.load(tmp_path / "classifier.safetensors")
@@ -59,9 +61,21 @@ def test_training_keeps_skies_and_goes_on_from_them(looked, tmp_path):
     lost, _ = looked[2]
     (tmp_path / f"sky-{lost}.joblib").unlink()
     looked.clear()
-    again = fermi_lat_classes.train(tmp_path, "model.fits", n_skies=4, **PARAMETERS)
+    again = fermi_lat_classes.train(tmp_path, "model.fits", **NUMBERS, **PARAMETERS)
     assert looked == [(lost, False)]
     np.testing.assert_allclose(again.predict_proba(seen, None), first.predict_proba(seen, None), rtol=1e-5)
+
+
+def test_recalibration_leaves_the_network(looked, tmp_path):
+    fermi_lat_classes.train(tmp_path, "model.fits", **NUMBERS, **PARAMETERS)
+    classifier = SourceClassifier.load(tmp_path / "classifier.safetensors")
+    weights_before = {name: value.clone() for name, value in classifier.net_.module_.state_dict().items()}
+    calibration = classifier.calibration_
+    fermi_lat_classes.calibrate(classifier, tmp_path, "model.fits", n_skies=3)
+    after = SourceClassifier.load(tmp_path / "classifier.safetensors")
+    assert all(np.array_equal(value, weights_before[name]) for name, value in after.net_.module_.state_dict().items())
+    assert not np.array_equal(after.calibration_["slope"], calibration["slope"])
+    assert len(looked) == 7  # the two skies of the first calibration are taken from the folder
 
 
 def test_only_what_was_measured_is_shipped(tmp_path, monkeypatch):
@@ -69,7 +83,8 @@ def test_only_what_was_measured_is_shipped(tmp_path, monkeypatch):
                         lambda *args, **card: weights.ship_measured(*args, folder=tmp_path, **card))  # fmt: skip
     path, (seen, classes, _) = tmp_path / "classifier.safetensors", look_at_toy(1, None)
     SourceClassifier(random_state=0, **PARAMETERS).fit([(seen, None, classes)]).save(path)
-    made = {"seed": 3, "n_skies": 5, "diffuse": "model.fits", "finder": "fermi-lat-1", "event_type": "FRONT+BACK"}
+    made = {"seed": 3, "n_skies": 5, "n_calibration": 2, "diffuse": "model.fits", "finder": "fermi-lat-1",
+            "event_type": "FRONT+BACK"}  # fmt: skip
     (tmp_path / "training.json").write_text(json.dumps(made))
     results, digest = tmp_path / "results.json", hashlib.sha256(path.read_bytes()).hexdigest()
     measured = {"sha256": digest, "scores": {"accuracy": 0.5}, "baselines": {"most frequent class": 0.4}}

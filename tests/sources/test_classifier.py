@@ -318,6 +318,39 @@ def test_calibration_undoes_a_known_distortion():
     assert np.mean(np.abs(np.exp(_calibrated(distorted, calibration)) - np.exp(true))) < 0.015
 
 
+def test_calibrate_fits_probabilities_to_other_shares(classifier, skies):
+    """Probabilities that were off follow the shares of the classes on the skies at hand; the network stays."""
+    rng = np.random.default_rng(0)
+    fewer = []
+    for seen, _, classes in skies[:6]:
+        kept = ~np.isin(classes, ["bll", "fsrq"]) | (rng.random(len(classes)) < 0.3)
+        fewer.append((seen.take(kept), None, classes[kept]))
+    other = copy.deepcopy(classifier)
+    other.calibration_ = {"slope": np.full(4, 0.1), "intercept": np.array([1.0, -1.0, 0.5, 0.0])}
+    before = np.mean(np.concatenate([other.predict_proba(seen, None) for seen, *_ in fewer]), axis=0)
+    assert other.calibrate(iter(fewer)) is other
+    names = np.concatenate([classes for *_, classes in fewer])
+    mean = np.mean(np.concatenate([other.predict_proba(seen, None) for seen, *_ in fewer]), axis=0)
+    shares = [np.mean(names == name) for name in other.classes_]
+    np.testing.assert_allclose(mean, shares, atol=0.02)
+    assert np.abs(before - shares).max() > 0.03
+    for name, value in other.net_.module_.state_dict().items():
+        assert np.array_equal(value, classifier.net_.module_.state_dict()[name])
+    with pytest.raises(ValueError, match="no detections to calibrate with"):
+        other.calibrate([])
+    with pytest.raises(NotFittedError, match="not fitted"):
+        make().calibrate(fewer)
+
+
+def test_two_energy_bins(skies):
+    """In bfloat16 their gradients would be NaN on CPUs."""
+    maps, catalogue, classes = toy_years(3, n_each=10, n_fake=12, counts=(120, 700))
+    two = [one.rebin(YEAR_EDGES[:3]) for one in maps]
+    fitted = make(max_epochs=6, batch_size=16, lr=1e-2).fit(two, catalogue, classes)
+    assert np.isfinite(fitted.net_.history[:, "train_loss"]).all()
+    assert fitted.score(two, catalogue, classes) > 0.5
+
+
 def test_without_evidence_nothing_is_calibrated():
     calibration = _calibrate(np.zeros((0, 3)), np.zeros((0, 3), bool))
     np.testing.assert_array_equal(calibration["slope"], 1)
