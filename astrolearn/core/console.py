@@ -16,7 +16,7 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 _FITS_KEYWORDS = {
     "threshold": "THRESHLD", "localizer": "LOCALIZR", "energy_edges": "E_EDGES", "astrolearn": "ASTROLRN",
     "false_alarm_probability": "FALSEALM", "prior_odds": "PRIORODD", "odds_width": "ODDSWDTH",
-    "classifier": "CLASSIFR", "counterparts": "COUNTERP",
+    "class_weight": "CLASSWT", "classifier": "CLASSIFR", "counterparts": "COUNTERP",
 }
 
 

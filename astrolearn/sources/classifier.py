@@ -4,7 +4,7 @@ A catalogue of detections is half of an answer. What they are shows in three way
 FSRQs soft, BL Lacs hard), the light curve (blazars vary, pulsars and remnants do not), and the photons around the
 position, where a clump of gas does not look like a point. The classifier measures the first two as an astronomer would,
 shows the photons themselves to a network, and turns what the network says into probabilities that come true as often as
-they say, on detections that it was not trained on.
+they say, on detections of the kind that it was calibrated with.
 """
 
 from functools import partial
@@ -27,7 +27,14 @@ from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
 from astrolearn.sky import source_coords, stack_maps
 from astrolearn.sources.classes.counterparts import add_counterparts
-from astrolearn.sources.classes.detections import DetectionDataset, Detections, n_features, prepare, same_edges
+from astrolearn.sources.classes.detections import (
+    DetectionDataset,
+    Detections,
+    n_features,
+    prepare,
+    same_edges,
+    same_pixels,
+)
 from astrolearn.sources.classes.labels import FAINT, FAKE, GROUPS, ClassScheme, clean_labels
 from astrolearn.sources.classes.network import ClassNetwork, PartialLabelLoss
 from astrolearn.sources.counts_maps import parse_psf
@@ -197,8 +204,10 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         dataset = DetectionDataset(chosen, targets, np.random.default_rng(rng.integers(2**63)))
         del chosen
         self._drop_last = len(dataset) > self.batch_size
-        self._fit_net(dataset, rng=rng)
-        del self._drop_last
+        try:
+            self._fit_net(dataset, rng=rng)
+        finally:
+            del self._drop_last
         logits, names = [], []
         for part, label, kept in zip(parts, labels, held, strict=True):
             logits.append(self._logits(part.take(kept)))
@@ -315,7 +324,7 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
 
     def predict(self, maps, coords):
         """
-        Class of each detection: the most probable one, see ``class_weight``.
+        Class of each detection: that of the greatest probability, weighted by ``class_weight``.
 
         Parameters
         ----------
@@ -379,7 +388,8 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
             The catalogue with the columns ``class`` (top-level, such as agn), ``subclass`` (such as bll; empty for
             classes that have none), ``p_<class>`` for every class and group of classes, and ``fake`` (whether the class
             is fake), if that is a class. With a reference the columns of
-            `~astrolearn.sources.classes.add_counterparts`.
+            `~astrolearn.sources.classes.add_counterparts`. ``meta["class_weight"]`` tells the weights by which classes
+            were decided on.
 
         Raises
         ------
@@ -397,6 +407,8 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
             out[f"p_{name}"] = sums[name]
         if FAKE in scheme.classes:
             out[FAKE] = group == FAKE
+        weights = zip(scheme.groups, self._weights(scheme), strict=True)
+        out.meta["class_weight"] = ", ".join(f"{name} {weight:.4g}" for name, weight in weights)
         return out if reference is None else add_counterparts(out, reference, radius)
 
     def find_and_classify(self, maps, finder="fermi-lat", reference=None, radius="0.3 deg"):
@@ -408,7 +420,8 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         maps : SkyMap, `~astropy.nddata.NDData`, or a list of one for each year
             Sources are found in the sum of all years.
         finder : PointSourceFinder or str, optional
-            Fitted, or the name of weights that come with the package. Default: ``"fermi-lat"``.
+            Fitted, or the name of weights that come with the package. Default: ``"fermi-lat"``, whose mistakes
+            ``fermi-lat-classes`` has learned. Maps without a PSF are given its own one by each of the two.
         reference, radius
             See `classify`.
 
@@ -484,6 +497,10 @@ def _look(pair, **options):
         if edges is not None and not same_edges(maps.energy_edges, edges):
             raise ValueError(f"the detections were prepared in the energy bins {maps.energy_edges}, but the classifier "
                              f"was trained on {edges}: prepare them with its energy_edges_")
+        size = options["pixel_size"]
+        if size is not None and not same_pixels(maps.pixel_size, size):
+            raise ValueError(f"the detections were prepared in pixels of {np.rad2deg(maps.pixel_size):.2g} deg, but "
+                             f"the classifier was trained on {np.rad2deg(size):.2g} deg: see its pixel_size_")
         return maps
     table = not hasattr(catalogue, "frame")
     probability = catalogue["probability"] if table and "probability" in catalogue.colnames else None
@@ -507,8 +524,7 @@ def _labels_of(classes, n):
 
 
 def _alike(one, other):
-    ratio = one.pixel_size / other.pixel_size
-    return same_edges(one.energy_edges, other.energy_edges) and abs(np.log(ratio)) < np.log(1.5)
+    return same_edges(one.energy_edges, other.energy_edges) and same_pixels(one.pixel_size, other.pixel_size)
 
 
 def _held_back(lengths):

@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from toy import YEAR_EDGES, toy_image, toy_years
 
 from astrolearn import PointSourceFinder, SourceClassifier
+from astrolearn.core.console import write_table
 from astrolearn.core.tables import SampleTable
 from astrolearn.sky import SkyMap, stack_maps
 from astrolearn.sources.classes.detections import prepare
@@ -248,12 +249,13 @@ def test_counterparts_and_files(classifier, held_out, tmp_path):
     assert out["counterpart_class"][0] == "psr"
     assert classifier.classify(maps, catalogue, known, "1 deg")["counterpart"][1] == "far"
     for name in ("out.ecsv", "out.fits"):
-        out.write(tmp_path / name)
+        write_table(out, tmp_path / name)
         back = QTable.read(tmp_path / name)
         assert back.colnames[:10] == out.colnames[:10]
         assert np.all(np.ma.filled(back["subclass"], "") == out["subclass"])
         np.testing.assert_array_equal(back["p_agn"], out["p_agn"])
         assert np.max(back["coord"].separation(out["coord"])) < 1e-6 * u.deg
+        assert "agn 0." in back.meta["class_weight" if name == "out.ecsv" else "CLASSWT"]
 
 
 def test_empty_catalogue(classifier, held_out):

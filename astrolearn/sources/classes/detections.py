@@ -6,6 +6,7 @@ pixel a detection lies.
 """
 
 import copy
+import warnings
 from dataclasses import dataclass, replace
 
 import astropy.units as u
@@ -22,10 +23,11 @@ from astrolearn.sources.observation import observe
 from .features import describe, feature_names, without_years
 from .network import SIDE
 
-__all__ = ["DetectionDataset", "Detections", "n_features", "prepare", "same_edges"]
+__all__ = ["DetectionDataset", "Detections", "n_features", "prepare", "same_edges", "same_pixels"]
 
 _SURE = 7.0  # logit of a probability beyond which it does not matter
 _FORGET = 0.15  # share of the training samples whose years, or whose probability, are withheld
+_EQUAL, _DIFFERENT = 1.1, 1.5  # ratio of the years' exposures from which one is told, and from which nothing is known
 _SAME_PIXELS = 1.5  # largest ratio of pixel sizes at which cutouts show the same
 
 
@@ -110,13 +112,19 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
     ------
     ValueError
         If the maps have no energy edges, or others than asked for; if their pixels are too large or cannot be summed to
-        the size asked for; if a position is not finite or not on the map; or if the maps have no exposure and none is
-        given.
+        the size asked for; if a position is not finite or not on the map; if the maps have no exposure and none is
+        given; or if the exposures (without them, the photons) of the years differ by a factor of 1.5 or more.
+
+    Warns
+    -----
+    UserWarning
+        If they differ by a tenth or more: a steady source then seems to vary.
     """
     years = list(maps) if isinstance(maps, list | tuple) else [maps]
     if not years:
         raise ValueError("there are no maps: give one, or a list of one for each year")
     total = stack_maps(years)
+    _check_equal(years)
     edges = _edges(total)
     if energy_edges is not None and not same_edges(edges, energy_edges):
         years = EnergyRebinner(energy_edges).transform(years)
@@ -161,6 +169,24 @@ def prepare(maps, coords, probability=None, *, psf, energy_edges=None, pixel_siz
     )
 
 
+def _check_equal(years):
+    """Light curves are compared with a steady source, which sends as many photons each year."""
+    if len(years) < 2:
+        return
+    exposures = [year.exposure if isinstance(year, SkyMap) else year.meta.get("exposure") for year in years]
+    known = all(exposure is not None for exposure in exposures)
+    what = "exposure" if known else "number of photons"
+    values = exposures if known else [np.asarray(year.data) for year in years]
+    total = [float(np.nansum(np.asarray(value), dtype=float)) for value in values]
+    low, high = int(np.argmin(total)), int(np.argmax(total))
+    if total[high] < _EQUAL * total[low]:
+        return
+    text = f"the {what} of year {low} is {total[low] / max(total[high], 1e-30):.2g} of that of year {high}"
+    if total[high] >= _DIFFERENT * total[low]:
+        raise ValueError(f"{text}: give years of equal exposure, or their sum as one map")
+    warnings.warn(f"{text}: a steady source seems to vary by as much", UserWarning, stacklevel=4)
+
+
 def _edges(skymap):
     edges = skymap.energy_edges if isinstance(skymap, SkyMap) else skymap.meta.get("energy_edges")
     if edges is None:
@@ -171,6 +197,11 @@ def _edges(skymap):
 def same_edges(one, other):
     """Whether two sets of energy edges are the same, but for rounding."""
     return len(one) == len(other) and np.allclose((one / other).to_value(""), 1, rtol=1e-3)
+
+
+def same_pixels(one, other):
+    """Whether cutouts in pixels of these two sizes show about the same."""
+    return max(one, other) <= _SAME_PIXELS * min(one, other)
 
 
 def _observe(total, years, psf, pixel_size):

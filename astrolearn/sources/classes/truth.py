@@ -51,7 +51,9 @@ def true_classes(catalogue, sources, radius="0.3 deg", min_significance=2.5, fai
         ``class`` of the source that a detection is matched with (one to one, the closest pairs first), with pwn, snr
         and spp as ``pwn_snr``. Detections that are left over but lie within the 68 % radius of an extended source have
         its class, too (of several such sources, that of the nearest centre). Others are ``faint`` where a source below
-        ``min_significance`` lies within the radius, and ``fake`` where none does.
+        ``min_significance`` lies within the radius (one to one again), and ``fake`` where none is left. Some
+        are faint by chance, for such sources are many; and some fakes are brighter sources that were placed a little
+        beyond the radius.
 
     Raises
     ------

@@ -171,6 +171,22 @@ def test_images():
         look(years, off)
 
 
+def test_years_of_unequal_exposure():
+    """Up to a tenth is taken as equal, up to one half as nearly so; a year twice as long makes every source vary."""
+    def years(factor, exposed=True):
+        longer = remade(MAPS[0], exposure=MAPS[0].exposure * factor if exposed else None,
+                        data=MAPS[0].data * np.float32(1 if exposed else factor))  # fmt: skip
+        return [longer, *(one if exposed else remade(one, exposure=None) for one in MAPS[1:])]
+
+    options = {"exposure": np.full(3, 3e11)}
+    look(years(1.05), COORDS)
+    for exposed, word in ((True, "exposure"), (False, "number of photons")):
+        with pytest.warns(UserWarning, match=f"the {word} of year [1-9] is 0.8.* of that of year 0: a steady source"):
+            look(years(1.2, exposed), COORDS, **options)
+        with pytest.raises(ValueError, match=f"the {word} of year [1-9] is 0.[45].*give years of equal exposure"):
+            look(years(2.0, exposed), COORDS, **options)
+
+
 def test_what_cannot_be_looked_at():
     def refused(message, maps=MAPS, coords=COORDS, error=ValueError, **options):
         with pytest.raises(error, match=message):
