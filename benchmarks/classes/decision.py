@@ -1,4 +1,4 @@
-"""At which weights a class is decided on, chosen on skies that are used for nothing else.
+"""At which weights a class is decided on, chosen on validation skies.
 
 Pulsars and fakes are few. The most probable class is right most often, but rarely a pulsar; how much more a pulsar
 counts than an active galaxy is a choice, and one rule makes it for every method: the smallest margin to the goals for
@@ -50,7 +50,7 @@ def choose_weights(probabilities, labels, classes=_CLASSES):
     Parameters
     ----------
     probabilities : array, shape (n, n_class)
-        Of skies that are used for nothing else.
+        Of validation skies.
     labels : array of str, shape (n,)
         Those that are no class do not count.
     classes : sequence of str, optional

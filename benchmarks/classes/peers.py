@@ -2,7 +2,7 @@
 
 The trees get what the network's third tower gets, the finder's probability included, from the same training skies.
 Their learning rate, number of leaves and number of iterations are those of the lowest log loss on skies that are used
-for nothing else; while these are chosen they learn from a quarter of the detections. Sources of unknown class are left
+for validation only; while these are chosen they learn from a quarter of the detections. Sources of unknown class are left
 out, because trees cannot learn from a set of classes.
 """
 
@@ -16,10 +16,10 @@ from sklearn.metrics import log_loss
 from astrolearn.core.tables import atomic_write
 from benchmarks.classes.scores import LEAVES
 
-__all__ = ["boosted_trees", "features_of"]
+__all__ = ["TUNED_ON", "boosted_trees", "features_of"]
 
 _RATES, _N_LEAVES, _N_ITERATIONS, _STEP = (0.03, 0.1), (15, 31, 63), 300, 25
-_TUNED_ON = 4  # every fourth detection
+TUNED_ON = 4  # every fourth detection
 
 
 def features_of(skies):
@@ -28,7 +28,7 @@ def features_of(skies):
     return np.concatenate(features), np.concatenate(labels)
 
 
-def boosted_trees(training, tuning, cache=None, every=_TUNED_ON):
+def boosted_trees(training, tuning, cache=None, every=TUNED_ON):
     """
     Train gradient-boosted trees.
 

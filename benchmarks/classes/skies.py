@@ -18,6 +18,7 @@ from astrolearn.core.parallel import map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.tables import atomic_write
 from astrolearn.core.weights import find_pretrained
+from astrolearn.sky import SkyMap, stack_maps
 from astrolearn.recipes.fermi_lat_classes import FINDER, look_at_maps
 from astrolearn.sources.classes.detections import Detections
 from astrolearn.sources.classes.labels import FAINT
@@ -78,10 +79,13 @@ KINDS = {
     "8 years": Kind(changes=_both(years=8.0)),
     "15 years": Kind(changes=_both(years=15.0)),
     "nside 512": Kind(changes=_both(nside=512), nside=256),
+    "uneven years": Kind(),
     "2-20": Kind(base="2-20", changes={}, yearly=False),
     "50": Kind(base="50", changes={}, template="none", groups=GROUPS_50),
 }
 """Kinds by name; the last two are those of the real maps."""
+
+_UNEVEN = {"uneven years": 0.05}  # scatter of the exposure of years
 
 
 @dataclass
@@ -146,6 +150,8 @@ def _other_template(kind, data):
 def _make(seed, kind, data, cache):
     chosen = KINDS[kind]
     ((total, years),) = _simulator(kind, data).sample_yearly(random_state=seed)
+    if kind in _UNEVEN:
+        total, years = _uneven(total, years, _UNEVEN[kind], np.random.default_rng(seed))
     if chosen.template != "right":
         background = _other_template(kind, data) if chosen.template == "wrong" else None
         total.background = background
@@ -168,6 +174,20 @@ def _make(seed, kind, data, cache):
     )
     # mostly zeros: a tenth of the size
     atomic_write(lambda path: joblib.dump(sky, path, compress=1), _path(kind, seed, cache), overwrite=True)
+
+
+def _uneven(total, years, scatter, rng):
+    """The same sky with years of different exposure, from which the photons that are too many are taken away."""
+    kept = 1 + scatter * rng.normal(size=len(years))
+    kept /= kept.max()
+    thinned = [
+        SkyMap(rng.binomial(year.data.astype(np.int64), share).astype(np.float32), nest=year.nest, psf=year.psf,
+               energy_edges=year.energy_edges, exposure=year.exposure * share, background=year.background * share)
+        for year, share in zip(years, kept, strict=True)
+    ]  # fmt: skip
+    summed = stack_maps(thinned)
+    summed.sources = total.sources
+    return summed, thinned
 
 
 def class_of_faint(catalogue, labels, sources):
