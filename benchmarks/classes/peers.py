@@ -1,9 +1,9 @@
 """What a classifier is compared with: boosted trees on the same features, and the finder's probability alone.
 
 The trees get what the network's third tower gets, the finder's probability included, from the same training skies.
-Their learning rate, number of leaves and number of iterations are those of the lowest log loss on skies that are used
-for validation only; while these are chosen they learn from a quarter of the detections. Sources of unknown class are left
-out, because trees cannot learn from a set of classes.
+Their learning rate, number of leaves and number of iterations are those of the lowest log loss on validation skies;
+while these are chosen they learn from a quarter of the detections. Sources of unknown class are left out, because trees
+cannot learn from a set of classes.
 """
 
 from hashlib import sha256

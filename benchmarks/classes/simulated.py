@@ -68,13 +68,15 @@ def simulated(context):
     report.numbers |= {"class_weight": classifier.class_weight} | chosen
     report.text(
         f"Weights of the classes at which {OURS} decides: {_weights_in_words(own_weights(classifier))}. "
-        f"On {n_tuning} skies of seeds from {TUNING_SEED} on, on which the settings of all methods were chosen, the rule that the smallest "
-        "of the margins to " + ", ".join(f"{goal:.2f} ({name})" for name, goal in GOALS.items()) + " be largest gives "
+        f"On {n_tuning} skies of seeds from {TUNING_SEED} on, on which the settings of all methods were chosen, the "
+        "rule that the smallest of the margins to "
+        + ", ".join(f"{goal:.2f} ({name})" for name, goal in GOALS.items()) + " be largest gives "
         f"{_weights_in_words(chosen['rule'])}. The same rule on the same skies gives the trees "
         f"{_weights_in_words(chosen['rule of trees'])}, and the finder's probability a threshold of "
         f"{chosen['threshold']:.3f}. The trees are scikit-learn's HistGradientBoostingClassifier with "
-        + ", ".join(f"{name} {value:g}" for name, value in chosen["trees"].items()) + f", the best there of those that learn from every {TUNED_ON}th detection; these learn from all, and also "
-        "from the skies that the network's training held back."
+        + ", ".join(f"{name} {value:g}" for name, value in chosen["trees"].items())
+        + f", the best there of those that learn from every {TUNED_ON}th detection; these learn from all, and from "
+        "the skies, too, that the network's training held back."
     )
     for convention, text in CONVENTIONS.items():
         _score_table(report, methods, convention, text)
@@ -113,6 +115,8 @@ def _methods(context, test, tuning):
         TREES_PROBABLE: partial(_verdicts, test, None, p_test),
         FINDER: of_finder,
     }
+    if np.allclose([rule[name] for name in TOP], [own_weights(classifier)[name] for name in TOP]):
+        del methods[RULE]
     return methods, {"rule": rule, "rule of trees": rule_of_trees, "threshold": threshold, "trees": settings}
 
 

@@ -18,8 +18,8 @@ from astrolearn.core.parallel import map_batches
 from astrolearn.core.progress import progress
 from astrolearn.core.tables import atomic_write
 from astrolearn.core.weights import find_pretrained
-from astrolearn.sky import SkyMap, stack_maps
 from astrolearn.recipes.fermi_lat_classes import FINDER, look_at_maps
+from astrolearn.sky import SkyMap, stack_maps
 from astrolearn.sources.classes.detections import Detections
 from astrolearn.sources.classes.labels import FAINT
 from astrolearn.sources.classes.truth import true_classes
