@@ -25,7 +25,7 @@ from benchmarks.scoring import bootstrap
 
 __all__ = ["choices"]
 
-_N_TRAINING, _N_TEST = 10, 6
+_N_TRAINING, _N_TEST = 8, 6
 _EPOCHS = 4
 _DEFAULT, _TREES = "default", "boosted trees on the features"
 _VARIANTS = {

@@ -13,7 +13,6 @@ import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from astrolearn import SourceClassifier
-from astrolearn.sky import match
 from astrolearn.sources.classes import true_classes
 from astrolearn.sources.fermi import LATSkySimulator
 
@@ -38,8 +37,7 @@ display.ax_.set(xlabel="predicted class", ylabel="true class")
 plt.show()
 
 # %%
-# The light curve of the brightest FSRQ and of the brightest pulsar, as they were simulated. That blazars vary is half
-# of what tells them apart.
+# The light curve of the brightest FSRQ and of the brightest pulsar, as they were simulated.
 sources = total.sources
 plt.figure()
 for name, marker in (("fsrq", "o"), ("psr", "s")):
@@ -58,4 +56,3 @@ reference = sources[sources["significance"] > 5]["coord", "class"]
 reference["name"] = [f"S{number:04d}" for number in range(len(reference))]
 table = classifier.classify(years, catalogue[:8], reference)
 table["coord", "class", "counterpart", "counterpart_class", "counterpart_separation"].pprint(max_width=-1)
-print(f"{match(catalogue, sources[sources['significance'] > 5], '0.3 deg').purity:.2f} of all detections have one")

@@ -2,8 +2,8 @@
 
 Blazars flicker on all time scales, with more power on longer ones; seen once a year, the logarithm of the flux is well
 described by a first-order autoregressive process, whose amplitude differs from source to source. Pulsars, nebulae and
-remnants shine steadily from year to year, within the errors of the catalogue. That difference is half of what tells a
-faint blazar from a faint pulsar.
+remnants shine steadily from year to year, within the errors of the catalogue. That difference helps to tell a blazar
+from a pulsar.
 """
 
 from dataclasses import dataclass
