@@ -206,7 +206,7 @@ def _filled_edges(edges, events):
     ends = u.Quantity([lowest, highest]).clip(edges[0], edges[-1])
     wanted, reached = (np.diff(-values.value ** (1 - SPECTRAL_INDEX)) for values in (edges, edges.clip(*ends)))
     if np.any(reached < _FILLED * wanted):
-        gaps = [f"{low.value:.3g} to {high:.3g}" for low, high in ((edges[0], ends[0]), (ends[1], edges[-1]))
+        gaps = [f"{low.value:.4g} to {high:.4g}" for low, high in ((edges[0], ends[0]), (ends[1], edges[-1]))
                 if low < high]
         raise ValueError(f"the classifier needs photons of {edges[0].value:g} to {edges[-1]:g}, and those of "
                          f"{' and '.join(gaps)} are missing: leave out --classify to find sources only")
@@ -241,8 +241,9 @@ def _exposed(maps, paths):
         maps = [copy.copy(skymap) for skymap in maps]
         _attach(maps, "exposure", exposure.astype(np.float32))
         return maps
-    warnings.warn(f"{paths[0]}: the exposure is not known, and the classifier takes that of ten years of all photons: "
-                  "give it with --exposure", UserWarning, stacklevel=3)
+    warnings.warn(f"{paths[0]}: the exposure is not known, and the classifier takes that of its training, which for "
+                  "weights of the package is ten years of all photons: give the true one with --exposure", UserWarning,
+                  stacklevel=3)
     return maps
 
 

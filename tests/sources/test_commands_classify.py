@@ -172,7 +172,7 @@ def test_maps_without_exposure(find, classifier, files):
         status, _, err, catalogue = find(files, "--classify")
     assert status == 0
     assert err.count("\n") == 1
-    assert "warning" in err and "takes that of ten years of all photons: give it with --exposure" in err
+    assert "warning" in err and "is ten years of all photons: give the true one with --exposure" in err
     assert "flux" not in catalogue.colnames and "class" in catalogue.colnames
     assert find(files)[2] == ""
 
@@ -277,7 +277,7 @@ def test_a_complete_list_without_the_hardest_photons(find, classifier):
 
 @pytest.mark.parametrize(("selected", "edges", "missing"), [
     ("3000:2000000", [3, 30, 280, 900], None),  # the photons of a short list may be far from both
-    ("10000:300000", [10, 20, 280, 2000], "300 to 2e+03 GeV"),
+    ("10000:300000", [10, 20, 280, 2000], "300 to 2000 GeV"),
     ("10000:300000", [3, 30, 300], "3 to 10 GeV"),
     ("10000:300000", [10, 20, 30, 1000], None),  # of a source dN/dE ~ E^-2.2, 98 % of the photons above 30 GeV
 ])
@@ -473,6 +473,11 @@ def test_class_and_its_probability_are_shown():
     table = QTable({"coord": coord, "coord_error": [0.1, 0.1] * u.deg, "probability": [0.9, 0.8],
                     "significance": [5.0, 9.0], "counts": [20, 30.0] * u.ct, "class": ["fake", "agn"],
                     "subclass": ["", "bll"], "p_agn": [0.3, 0.876], "p_fake": [0.7, 0.1]})
-    *_, first, second = strongest(table, optical=False).splitlines()
+    head, *_, first, second = strongest(table, optical=False).splitlines()
+    assert head == "2 detections:"  # one of them is no source
+    assert strongest(table, optical=False, n=1).startswith("2 detections; the most significant:")
+    assert strongest(table[:1], optical=False).startswith("1 detection:")
+    assert strongest(table["coord", "coord_error", "probability", "significance", "counts"], optical=False).startswith(
+        "2 sources found:")
     assert first.split()[-3:] == ["agn", "bll", "0.876"]
     assert second.split()[-2:] == ["fake", "0.700"]
