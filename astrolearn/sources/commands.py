@@ -1,6 +1,8 @@
 """The commands ``astrolearn find`` and ``astrolearn demo``: catalogues from files, and from a simulated sky."""
 
+import copy
 import os
+import warnings
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +23,7 @@ from astrolearn.core.console import (
 )
 from astrolearn.core.outputs import check_outputs, write_outputs
 from astrolearn.sky import EnergyRebinner, RegionMask, SkyMap, read_exposure, read_map, read_psf, to_regions
-from astrolearn.sky.energy import SPECTRAL_INDEX, parse_edges
+from astrolearn.sky.energy import SPECTRAL_INDEX, edge_groups, parse_edges
 from astrolearn.sky.fits_tools import open_fits
 from astrolearn.sky.healpix_io import healpix_hdu
 from astrolearn.sky.image_io import image_from_hdus
@@ -30,7 +32,8 @@ from astrolearn.sources.classes.counterparts import add_counterparts, read_refer
 from astrolearn.sources.classifier import SourceClassifier
 from astrolearn.sources.counts_maps import parse_psf
 from astrolearn.sources.fermi import LATSkySimulator, lat_psf
-from astrolearn.sources.fermi.photon_lists import map_photons, map_photons_yearly
+from astrolearn.sources.fermi.instrument import lat_exposure
+from astrolearn.sources.fermi.photon_lists import map_photons, map_photons_yearly, selected_energies
 from astrolearn.sources.finder import PointSourceFinder
 from astrolearn.sources.optical.plots import plot_stars
 from astrolearn.sources.plots import plot_sky, save_figure
@@ -39,7 +42,8 @@ from astrolearn.sources.reports import census, recovered, strongest
 
 __all__ = ["demo", "find"]
 
-_FILLED = 0.9  # share of a typical source's photons in a bin that a list must reach, or else its spectra mislead
+_FILLED = 0.9  # share of a typical source's photons in a bin that a list must have, or else its spectra mislead
+_NEAR_LOWEST = 1.1  # the lowest of thousands of photons lies nearer to the lowest energy that was asked for
 
 
 def find(
@@ -90,6 +94,7 @@ def find(
         images the stars' full width at half maximum, such as ``"2.5 pix"``. Default: measured.
     exposure : path-like, optional
         HEALPix exposure cube as of ``gtexpcube2``, with which the catalogue has fluxes. It is that of all years.
+        Default: sources of a photon list are classified with about that of the LAT's survey in as many years.
     overwrite : bool, optional
         Whether existing files may be replaced.
     quiet : bool, optional
@@ -111,7 +116,8 @@ def find(
     Warns
     -----
     UserWarning
-        If sources are to be classified and a photon list has no times.
+        If sources are to be classified, and a photon list has no times or is shorter than a year and a half, or maps
+        have no exposure.
     """
     paths = list(counts) if isinstance(counts, list | tuple) else [counts]
     outputs = [(output, TABLES), (regions, REGIONS), (plot, PICTURES)]
@@ -133,6 +139,8 @@ def find(
     known = None if counterparts is None else read_reference(counterparts)
     say(f"reading {', '.join(map(str, paths))}", quiet)
     maps = [_read_image(*paths)] if optical else _read_counts(paths, energy_edges, nside, event_type, classifier)
+    if classifier is not None:
+        _check_bins(paths[0], _energy_edges(maps[0]), classifier.energy_edges_)
     if masking is not None:
         maps = masking.transform(maps)
     if psf is not None and optical:
@@ -142,10 +150,11 @@ def find(
     if exposure is not None:
         _attach(maps, "exposure", read_exposure(exposure, maps[0]) / len(maps))
     skymap = stack_maps(maps) if len(maps) > 1 else maps[0]
+    shown = None if classifier is None else _exposed(maps, paths)
     catalogue = finder.predict(skymap)
     if classifier is not None:
         say("telling classes", quiet)
-        catalogue = classifier.classify(maps if len(maps) > 1 else skymap, catalogue)
+        catalogue = classifier.classify(shown if len(shown) > 1 else shown[0], catalogue)
     if known is not None:
         catalogue = add_counterparts(catalogue, known)
     named = {"input": ", ".join(map(str, paths)), "weights": weights, "classifier": classify,
@@ -185,15 +194,57 @@ def _read_counts(paths, energy_edges, nside, event_type, classifier):
     return [_read_counts_map(path, edges) for path in paths]
 
 
-def _filled_edges(edges, energies):
-    """The classifier's bins, if photons of these energies fill them."""
+def _filled_edges(edges, events):
+    """The classifier's bins, if these photons fill them."""
     edges = parse_edges(edges)
-    lowest, highest = energies.min().to(edges.unit), energies.max().to(edges.unit)
-    wanted, reached = (np.diff(-ends.value ** (1 - SPECTRAL_INDEX)) for ends in (edges, edges.clip(lowest, highest)))
+    selected, energies = selected_energies(events), events["ENERGY"].to(edges.unit)
+    if selected is None:  # a short list that is complete need not have a photon near the highest energy
+        lowest = edges[0] if energies.min() <= _NEAR_LOWEST * edges[0] else energies.min()
+        highest = edges[-1] if energies.max() >= edges[-2] else energies.max()
+    else:
+        lowest, highest = selected.to(edges.unit)
+    ends = u.Quantity([lowest, highest]).clip(edges[0], edges[-1])
+    wanted, reached = (np.diff(-values.value ** (1 - SPECTRAL_INDEX)) for values in (edges, edges.clip(*ends)))
     if np.any(reached < _FILLED * wanted):
-        raise ValueError(f"the classifier needs photons of {edges[0].value:g} to {edges[-1]:g}, and these have "
-                         f"{lowest.value:.3g} to {highest:.3g}: leave out --classify to find their sources only")
+        gaps = [f"{low.value:.4g} to {high:.4g}" for low, high in ((edges[0], ends[0]), (ends[1], edges[-1]))
+                if low < high]
+        raise ValueError(f"the classifier needs photons of {edges[0].value:g} to {edges[-1]:g}, and those of "
+                         f"{' and '.join(gaps)} are missing: leave out --classify to find sources only")
     return edges
+
+
+def _check_bins(path, edges, wanted):
+    """Refuse, before the search, maps that the classifier would refuse after it."""
+    if edges is None:
+        raise ValueError(f"{path}: the classifier needs the energy bins {wanted}, and the file does not say which it "
+                         "has: give them with --energy-edges, or leave out --classify")
+    try:
+        edge_groups(parse_edges(edges), wanted)
+    except ValueError:
+        raise ValueError(f"{path}: the classifier needs the energy bins {wanted}, which cannot be made of those of "
+                         f"the map, {edges}: leave out --classify to find sources only") from None
+
+
+def _exposed(maps, paths):
+    """
+    Maps as the classifier is to see them.
+
+    Those of a photon list get about the exposure that the LAT's survey has in their time: good enough to tell spectra,
+    and too rough for fluxes in a catalogue.
+    """
+    if all(_of_map(skymap, "exposure") is not None for skymap in maps):
+        return maps
+    if len(paths) == 1 and _is_photon_list(*paths) and "years" in maps[0].meta:
+        first, event_type = maps[0], maps[0].meta["event_type"]
+        exposure = lat_exposure(first.energy_edges, first.nside, first.meta["years"],
+                                event_type.upper() if event_type else "FRONT+BACK", nest=first.nest)
+        maps = [copy.copy(skymap) for skymap in maps]
+        _attach(maps, "exposure", exposure.astype(np.float32))
+        return maps
+    warnings.warn(f"{paths[0]}: the exposure is not known, and the classifier takes that of its training, which for "
+                  "weights of the package is ten years of all photons: give the true one with --exposure", UserWarning,
+                  stacklevel=3)
+    return maps
 
 
 def _read_counts_map(path, edges):
@@ -351,5 +402,9 @@ def _attach(maps, name, value):
             skymap.meta[name] = value
 
 
+def _of_map(skymap, name):
+    return getattr(skymap, name) if isinstance(skymap, SkyMap) else skymap.meta.get(name)
+
+
 def _energy_edges(skymap):
-    return skymap.energy_edges if isinstance(skymap, SkyMap) else skymap.meta.get("energy_edges")
+    return _of_map(skymap, "energy_edges")

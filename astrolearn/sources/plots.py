@@ -74,7 +74,7 @@ def plot_sky(skymap, catalogue, sources=None, *, min_flux=None, radius="0.3 deg"
         plane enlarged below; one that covers only a part of the sky (within 50 deg of a point) is drawn by itself. An
         image needs a celestial WCS. Energy bins are added, those below 1 GeV only where there are no others.
     catalogue : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`
-        The sources found; with the columns ``class`` and ``fake``, by class.
+        The sources found; with a column ``class``, by class.
     sources : `~astropy.table.Table` or `~astropy.coordinates.SkyCoord`, optional
         The true sources: then sources are marked as found, missed or false, whatever their class.
     min_flux : `~astropy.units.Quantity`, str or float, optional
@@ -263,8 +263,7 @@ def _smooth_image(image, bins, wcs, smoothing):
 def _kinds(skymap, catalogue, sources, radius, min_flux):
     """The kinds of sources to mark; missed are only those where the map was observed."""
     found = _Marked(catalogue)
-    classified = {"class", "fake"} <= set(getattr(catalogue, "colnames", ()))
-    if sources is None and classified and len(catalogue):
+    if sources is None and "class" in getattr(catalogue, "colnames", ()) and len(catalogue):
         return _class_kinds(found, np.asarray(catalogue["class"], dtype=str))
     if sources is None:
         return [_Kind("o", _FOUND, 4.3, 0.45, *found.rows(slice(None)), f"{len(found.coords)} sources")]

@@ -43,7 +43,9 @@ def strongest(catalogue, optical, n=10):
     table = QTable({name: values for name, (values, _) in columns.items()})
     for name, (_, form) in columns.items():
         table[name].info.format = form
-    head = f"{len(catalogue)} source{'' if len(catalogue) == 1 else 's'} found"
+    plural = "" if len(catalogue) == 1 else "s"
+    # where classes are told, some are fake
+    head = f"{len(catalogue)} " + (f"detection{plural}" if "class" in rows.colnames else f"source{plural} found")
     head += "; the most significant:" if len(catalogue) > n else ":"
     return "\n".join([head, *table.pformat(max_lines=-1, max_width=-1)])
 

@@ -1,3 +1,5 @@
+import warnings
+
 import astropy.units as u
 import healpy as hp
 import numpy as np
@@ -8,8 +10,15 @@ from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from astrolearn.sky import read_events
 from astrolearn.sources.fermi import lat_psf
-from astrolearn.sources.fermi.photon_lists import choose_edges, choose_nside, map_photons, map_photons_yearly
+from astrolearn.sources.fermi.photon_lists import (
+    choose_edges,
+    choose_nside,
+    map_photons,
+    map_photons_yearly,
+    selected_energies,
+)
 
 
 @pytest.mark.parametrize(("low", "high", "expected"), [
@@ -111,8 +120,11 @@ def test_years_add_up(write_events):
     np.testing.assert_array_equal(skymap.data, expected.data)
     np.testing.assert_array_equal(skymap.mask, expected.mask)
     np.testing.assert_array_equal(sum(one.data for one in yearly), expected.data)
+    assert skymap.meta == expected.meta | {"years": pytest.approx(2.9)}
+    assert skymap.data.dtype == np.float32
     assert [one.data.sum() for one in yearly] == [2, 1, 1]  # 2.9 years are three of 0.97
     for one in yearly:
+        assert one.meta["years"] == pytest.approx(2.9 / 3)
         assert one.psf is skymap.psf
         assert one.mask is skymap.mask
         assert one.nest
@@ -122,8 +134,7 @@ def test_years_add_up(write_events):
     ([0, 1, 2, 3], {}, [1, 1, 2]),
     ([0, 1, 2, 3.49], {}, [2, 1, 1]),  # three years of 1.16
     ([0, 1, 2, 3.51], {}, [1, 1, 1, 1]),
-    ([0, 0, 0, 0.4], {}, [4]),
-    ([0, 0, 0, 0], {}, [4]),
+    ([0, 0, 0, 1.51], {}, [3, 1]),
     ([0.1, 0.2, 2.4, 2.5], {"TSTART": 0, "TSTOP": 4 * YEAR}, [2, 0, 2, 0]),
     ([0.1, 0.2, 2.4, 2.6], {"TSTART": 0.0, "TSTOP": YEAR}, [2, 0, 2]),  # the header of the first of several lists
     ([0, 1, 2, 3], {"TSTART": 0, "TSTOP": 0}, [1, 1, 2]),
@@ -136,11 +147,24 @@ def test_how_many_years(write_events, times, keywords, expected):
     assert [one.data.sum() for one in yearly] == expected
 
 
+@pytest.mark.parametrize("last", [1.49, 0.1, 0])
+def test_a_short_list(write_events, last):
+    path = write_events(times=np.array([0, 0, 0, last]) * YEAR)
+    with pytest.warns(UserWarning, match=r"events\.fits: .* less than two years: .* spectra and surroundings alone"):
+        skymap, yearly = map_photons_yearly(path)
+    assert len(yearly) == 1
+    for one in (skymap, *yearly):
+        np.testing.assert_array_equal(one.data, map_photons(path).data)
+        assert one.meta.get("years", 0) == pytest.approx(last)
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(times=st.lists(st.floats(0, 6e8), min_size=1, max_size=40), start=st.floats(0, 6e8), stop=st.floats(0, 6e8))
 def test_no_photon_is_lost_between_years(write_events, times, start, stop):
     path = write_events(energy=np.geomspace(1.1e3, 9e4, len(times)), times=times, TSTART=start, TSTOP=stop)
-    skymap, yearly = map_photons_yearly(path, nside=8, energy_edges="1, 10, 100 GeV")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* less than two years")
+        skymap, yearly = map_photons_yearly(path, nside=8, energy_edges="1, 10, 100 GeV")
     np.testing.assert_array_equal(sum(one.data for one in yearly), skymap.data)
     assert skymap.data.sum() == len(times)
     longest = max(stop, *times) - min(start, *times) if start < stop else max(times) - min(times)
@@ -153,6 +177,10 @@ def test_a_list_without_times(write_events):
         skymap, yearly = map_photons_yearly(path)
     assert yearly == [skymap]
     np.testing.assert_array_equal(skymap.data, map_photons(path).data)
+    assert "years" not in skymap.meta
+    path = write_events(TSTART=1e8, TSTOP=1e8 + 5 * YEAR)
+    with pytest.warns(UserWarning, match="no times"):
+        assert map_photons_yearly(path)[0].meta["years"] == pytest.approx(5)
 
 
 def test_times_that_are_none_name_the_file(write_events):
@@ -163,13 +191,28 @@ def test_times_that_are_none_name_the_file(write_events):
 def test_bins_chosen_by_a_function(write_events):
     seen = []
 
-    def choose(energies):
-        seen.append(energies)
-        return [energies.min().to_value("GeV"), 10, 100]
+    def choose(events):
+        seen.append(events["ENERGY"])
+        return [events["ENERGY"].min().to_value("GeV"), 10, 100]
 
     skymap = map_photons(write_events(), energy_edges=choose, nside=16)
     np.testing.assert_allclose(skymap.energy_edges.to_value("GeV"), [1, 10, 100])
     np.testing.assert_allclose(seen[0].to_value("MeV"), [1e3, 2.5e3, 5e4, 7e3])
+
+
+@pytest.mark.parametrize(("value", "unit", "expected"), [
+    ("100:300000", "MeV", [0.1, 300]), ("0.1 : 3.e2", "GeV", [0.1, 300]), (" 100.0:300000.0", "MEV", [0.1, 300]),
+    ("2000:10000", "MeV", [1, 50]),  # the header of one of several lists: there are photons of 1 to 50 GeV
+    ("100:300000", "erg", None), ("100:300000", "", None), ("TABLE", "MeV", None), ("100:", "MeV", None),
+])
+def test_energies_of_the_selection(write_events, value, unit, expected):
+    keywords = {"DSTYP1": "TIME", "DSVAL1": "TABLE", "DSUNI1": "s", "DSTYP4": "ENERGY", "DSVAL4": value, "DSUNI4": unit}
+    selected = selected_energies(read_events(write_events(**keywords)))
+    if expected is None:
+        assert selected is None
+    else:
+        np.testing.assert_allclose(selected.to_value(u.GeV), expected, rtol=1e-6)
+    assert selected_energies(read_events(write_events(DSTYP1="POS(RA,DEC)", DSVAL1="circle(1,2,3)"))) is None
 
 
 def test_real_list_year_by_year(shared_data):
