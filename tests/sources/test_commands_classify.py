@@ -299,11 +299,12 @@ def test_a_short_list(find, classifier, folder):
         hdus.writeto(folder / "one_year.fits")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        status, _, err, _ = find("one_year.fits", "--classify", "--nside", "32")
+        status, _, err, catalogue = find("one_year.fits", "--classify", "--nside", "32")
     assert status == 0
     assert err.count("\n") == 1
     assert "warning" in err and "less than two years" in err
     np.testing.assert_allclose(classifier.maps.exposure.mean(axis=1).to_value("cm2 s"), 3.122e11 / 7, rtol=0.03)
+    assert not any("flux" in name for name in catalogue.colnames)
 
 
 def test_a_list_without_times(find, classifier, folder, tmp_path):
