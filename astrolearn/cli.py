@@ -150,8 +150,8 @@ def _add_find(commands):
         help="event type of the LAT (FRONT, BACK, FRONT+BACK, PSF0 ... PSF3), FITS table as of gtpsf, or 68 %% radii "
              "in the energy bins, such as 0.8 0.4 deg (default: that of the map, or of all LAT events); of optical "
              "images the width of the stars, such as 2.5 pix (default: measured)")
-    add("--exposure", metavar="FILE", help="HEALPix exposure cube as of gtexpcube2, of all years, for fluxes "
-        "and classes")
+    add("--exposure", metavar="FILE",
+        help="HEALPix exposure cube as of gtexpcube2, of all years, for fluxes and classes")
 
 
 def _add_detect(commands):
