@@ -20,7 +20,10 @@ simulator = LATSkySimulator(event_type="FRONT+BACK")
 ((total, years),) = simulator.sample_yearly(random_state=3)
 classifier = SourceClassifier.from_pretrained("fermi-lat-classes")
 catalogue = classifier.find_and_classify(years)
-catalogue["coord", "probability", "class", "subclass", "p_agn", "p_psr", "p_fake"][:5].pprint(max_width=-1)
+columns = ["significance", "probability", "class", "subclass", "p_agn", "p_psr", "p_fake"]
+for name in columns[:2] + columns[4:]:
+    catalogue[name].info.format = ".3f"
+catalogue[columns][:5].pprint(max_width=-1)
 
 # %%
 # What each detection really is, by the true sources. A detection on a source that should have been too faint to be
@@ -55,4 +58,5 @@ plt.show()
 reference = sources[sources["significance"] > 5]["coord", "class"]
 reference["name"] = [f"S{number:04d}" for number in range(len(reference))]
 table = classifier.classify(years, catalogue[:8], reference)
-table["coord", "class", "counterpart", "counterpart_class", "counterpart_separation"].pprint(max_width=-1)
+table["counterpart_separation"].info.format = ".3f"
+table["class", "subclass", "counterpart", "counterpart_class", "counterpart_separation"].pprint(max_width=-1)
