@@ -82,6 +82,6 @@ def test_card_and_listing(classifier):
     assert card["estimator"] == "SourceClassifier"
     assert card["scores"]
     assert card["baselines"]
-    assert "fermi-lat-classes" in astrolearn.list_pretrained()["name"]
+    assert "fermi-lat-classes-1" in astrolearn.list_pretrained()["name"]
     assert path.stat().st_size < 3e6
     assert set(classifier.classes_) == {"bll", "fsrq", "psr", "pwn_snr", "fake"}
