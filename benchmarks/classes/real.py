@@ -102,8 +102,8 @@ def _one_kind(report, context, kind, radius, n_training, n_test):
     all_agn = float(np.mean(np.isin(labels[known], ("bll", "fsrq", "agn"))))
     report.text(
         f"{name}: to call all of the {int(known.sum())} real detections of known class active galaxies would be right "
-        f"in {all_agn:.3f}. Of {len(found)} detections {int(matched.sum())} have a counterpart; of the {len(lost)} without, "
-        f"{_interval(lost)} are called fake, and of those with one {_interval(real_fake)}. In simulations "
+        f"in {all_agn:.3f}. Of {len(found)} detections {int(matched.sum())} have a counterpart; of the {len(lost)} "
+        f"without, {_interval(lost)} are called fake, and of those with one {_interval(real_fake)}. In simulations "
         f"{_interval(simulated.found[simulated.true == FAKE] == FAKE)} of the fakes are, and "
         f"{_interval(simulated.found[np.isin(simulated.true, (*LEAVES[:4], 'unk'))] == FAKE)} of what is real. Of "
         f"detections anywhere, a share of {by_chance} would have a counterpart by chance (catalogues shifted in "
