@@ -56,6 +56,26 @@ def parse_edges(edges, name="energy_edges"):
     return edges
 
 
+def same_edges(one, other, tolerance=1e-3):
+    """
+    Whether two sets of bin edges are the same, but for rounding.
+
+    Parameters
+    ----------
+    one, other : `~astropy.units.Quantity`
+        Bin edges.
+    tolerance : float
+        Relative tolerance, as of `edge_groups`.
+
+    Returns
+    -------
+    bool
+    """
+    if len(one) != len(other):
+        return False
+    return bool(np.all(np.abs(one.to_value(other.unit) / other.value - 1) <= tolerance))
+
+
 def edge_groups(old, new, tolerance=1e-3):
     """
     Which old bins make up each new bin.

@@ -14,14 +14,13 @@ import numpy as np
 from astropy.nddata import NDData, StdDevUncertainty
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from .energy import parse_edges
+from .energy import parse_edges, same_edges
 from .nddata import fits_wcs, standard_deviations
 from .psf import RadialPSF
 from .skymap import SkyMap
 
 __all__ = ["stack_maps"]
 
-_SAME_EDGES = 1e-3  # relative difference of energy edges that is none, as in `edge_groups`
 _SAME_PLACE = 0.01  # pixels by which the positions of two WCS may differ: far below any PSF
 
 
@@ -195,10 +194,8 @@ def _check_bins(number, layers, first):
     if (edges is None) != (expected is None):
         _refuse(number, f"has {'no' if edges is None else 'its'} energy edges",
                 "has none" if expected is None else f"has {expected}", "set energy_edges of both")
-    if edges is not None:
-        values = edges.to_value(expected.unit)
-        if len(edges) != len(expected) or np.any(np.abs(values / expected.value - 1) > _SAME_EDGES):
-            _refuse(number, f"has the energy edges {edges}", expected, "merge bins with EnergyRebinner")
+    if edges is not None and not same_edges(edges, expected):
+        _refuse(number, f"has the energy edges {edges}", expected, "merge bins with EnergyRebinner")
 
 
 # -- sums -------------------------------------------------------------------------------------------------------------

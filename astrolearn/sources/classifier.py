@@ -26,15 +26,9 @@ from astrolearn.core.progress import progress
 from astrolearn.core.seeding import make_rng
 from astrolearn.core.tables import SampleTable
 from astrolearn.sky import source_coords, stack_maps
+from astrolearn.sky.energy import same_edges
 from astrolearn.sources.classes.counterparts import add_counterparts
-from astrolearn.sources.classes.detections import (
-    DetectionDataset,
-    Detections,
-    n_features,
-    prepare,
-    same_edges,
-    same_pixels,
-)
+from astrolearn.sources.classes.detections import DetectionDataset, Detections, n_features, prepare, same_pixels
 from astrolearn.sources.classes.labels import FAINT, FAKE, GROUPS, ClassScheme, clean_labels
 from astrolearn.sources.classes.network import ClassNetwork, PartialLabelLoss
 from astrolearn.sources.counts_maps import parse_psf
@@ -208,11 +202,8 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
             self._fit_net(dataset, rng=rng)
         finally:
             del self._drop_last
-        logits, names = [], []
-        for part, label, kept in zip(parts, labels, held, strict=True):
-            logits.append(self._logits(part.take(kept)))
-            names.append(label[kept])
-        self.calibration_ = _calibrate(np.concatenate(logits), scheme.members(np.concatenate(names)))
+        for_calibration = zip(parts, labels, held, strict=True)
+        self._fit_calibration((part.take(kept), label[kept]) for part, label, kept in for_calibration)
         return self
 
     def calibrate(self, maps, coords=None, classes=None):
@@ -236,14 +227,18 @@ class SourceClassifier(ClassifierMixin, NetworkEstimator):
         """
         self._require_fitted()
         self._validate_params()
+        self._fit_calibration(self._skies(maps, coords, classes, **self._as_trained))
+        return self
+
+    def _fit_calibration(self, skies):
+        """Calibrate with pairs of detections and labels."""
         logits, names = [], []
-        for seen, label in self._skies(maps, coords, classes, **self._as_trained):
+        for seen, label in skies:
             logits.append(self._logits(seen))
             names.append(label)
         if not logits:
             raise ValueError("there are no detections to calibrate with: give at least one")
         self.calibration_ = _calibrate(np.concatenate(logits), self._scheme.members(np.concatenate(names)))
-        return self
 
     def _skies(self, maps, coords, classes, **options):
         """Detections and labels of each sky, those that count."""

@@ -2,10 +2,8 @@
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
-from astropy.table import Table
 
-from astrolearn.sky import SkyMap, match
+from astrolearn.sky import bin_events_in_time, match, read_events
 from astrolearn.sources.classes.labels import clean_labels
 from benchmarks.classes.scores import ROWS
 from benchmarks.fermi.data import EDGES_50, catalogue, map_50
@@ -16,7 +14,7 @@ N_YEARS_50 = 7
 """Parts of 80 months, as the simulator cuts them."""
 
 UNMATCHED = ""
-_SECONDS_PER_MONTH = 365.25 / 12 * 86400
+_MONTH = u.yr / 12
 _MONTHS = 80
 
 
@@ -30,19 +28,14 @@ def yearly_50(data):
         Of nside 512, NESTED, which add up to `benchmarks.fermi.data.map_50` in three bins.
     """
     total = map_50(data, groups=((0,), (1,), (2,)))
-    with fits.open(data / "gamma" / "fermi_lat_50gev_events_north.fits.gz") as hdus:
-        events = Table(np.array(hdus["EVENTS"].data).astype(hdus["EVENTS"].data.dtype.newbyteorder("=")))
-    for name, unit in {"ENERGY": u.MeV, "L": u.deg, "B": u.deg, "RA": u.deg, "DEC": u.deg}.items():
-        events[name].unit = unit
-    start = events["TIME"].min()
-    interval = _MONTHS * _SECONDS_PER_MONTH / N_YEARS_50
-    number = np.minimum((events["TIME"] - start) // interval, N_YEARS_50 - 1)
-    years = []
-    for year in range(N_YEARS_50):
-        one = SkyMap.from_events(events[number == year], EDGES_50, total.nside, nest=True)
+    events = read_events(data / "gamma" / "fermi_lat_50gev_events_north.fits.gz")
+    start, end = events["TIME"].min(), events["TIME"].max()
+    edges = start + np.arange(N_YEARS_50 + 1) * (_MONTHS / N_YEARS_50 * _MONTH)
+    edges[-1] = max(edges[-1], end)
+    years = bin_events_in_time(events, EDGES_50, total.nside, edges, nest=True)
+    for one in years:
         one.mask, one.psf = total.mask, total.psf
         one.exposure = total.exposure / N_YEARS_50
-        years.append(one)
     return years
 
 

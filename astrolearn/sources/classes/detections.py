@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from astrolearn.sky import EnergyRebinner, SkyMap, stack_maps
-from astrolearn.sky.energy import parse_edges
+from astrolearn.sky.energy import parse_edges, same_edges
 from astrolearn.sources.background import fit_background
 from astrolearn.sources.measure import measure
 from astrolearn.sources.observation import observe
@@ -23,7 +23,7 @@ from astrolearn.sources.observation import observe
 from .features import describe, feature_names, without_years
 from .network import SIDE
 
-__all__ = ["DetectionDataset", "Detections", "n_features", "prepare", "same_edges", "same_pixels"]
+__all__ = ["DetectionDataset", "Detections", "n_features", "prepare", "same_pixels"]
 
 _SURE = 7.0  # logit of a probability beyond which it does not matter
 _FORGET = 0.15  # share of the training samples whose years, or whose probability, are withheld
@@ -192,11 +192,6 @@ def _edges(skymap):
     if edges is None:
         raise ValueError("the maps have no energy_edges, without which there are no spectra: set them")
     return parse_edges(edges)
-
-
-def same_edges(one, other):
-    """Whether two sets of energy edges are the same, but for rounding."""
-    return len(one) == len(other) and np.allclose((one / other).to_value(""), 1, rtol=1e-3)
 
 
 def same_pixels(one, other):

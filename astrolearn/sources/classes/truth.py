@@ -15,12 +15,9 @@ import numpy as np
 from astrolearn.core.inputs import as_quantity
 from astrolearn.sky.matching import match, source_coords
 
-from .labels import FAINT, FAKE
+from .labels import FAINT, FAKE, clean_labels
 
 __all__ = ["true_classes"]
-
-# A remnant, its nebula, and what may be either (spp) look the same in gamma rays
-_JOINED = {"pwn": "pwn_snr", "snr": "pwn_snr", "spp": "pwn_snr"}
 
 
 def true_classes(catalogue, sources, radius="0.3 deg", min_significance=2.5, faintest=0.5):
@@ -71,7 +68,7 @@ def true_classes(catalogue, sources, radius="0.3 deg", min_significance=2.5, fai
     else:
         faint = source_coords(sources[:0])
     detected, true = source_coords(catalogue), source_coords(sources)
-    names = np.array([_JOINED.get(name, name) for name in np.asarray(sources["class"]).astype(str)], dtype=str)
+    names = clean_labels(sources["class"])
     classes = np.full(len(detected), FAKE, dtype=np.result_type(np.array(FAKE), np.array(FAINT), names))
     pairs = match(detected, true, radius, n_shifts=2)
     classes[pairs.catalogue_index] = names[pairs.reference_index]
